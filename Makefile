@@ -103,7 +103,7 @@ $(DEV): requirements-dev.txt
 .PHONY: node
 node:
 	@if command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1; then \
-		$(MAKE) --no-print-directory $(NODE) || \
+		$(MAKE) --silent --no-print-directory $(NODE) || \
 			echo "npm could not install the packages of tests/js: tests with Node.js will not run." >&2; \
 	else \
 		echo "No Node.js with npm here: the tests of the JavaScript client are skipped." >&2; \
