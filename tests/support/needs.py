@@ -1,0 +1,50 @@
+"""What a test needs of the machine: a browser, Node.js, PostgreSQL.
+
+A test without its need is skipped and says what to install. With FANFARE_REQUIRE_ALL set, as in
+CI, it fails instead: a green run there has run everything.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import pytest
+
+REQUIRE_ALL = "FANFARE_REQUIRE_ALL"
+JS = Path(__file__).parents[1] / "js"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+T = TypeVar("T")
+
+
+def require(found: T | None, what: str) -> T:
+    """Return `found`; where it is None or empty, skip the test, or fail it when all is required.
+
+    `what` says what is missing and how to get it.
+    """
+    if not found:
+        miss(what)
+    return found
+
+
+def miss(what: str) -> NoReturn:
+    """Leave the running test for want of `what`: a skip, or a failure when all is required."""
+    if os.environ.get(REQUIRE_ALL, "0") not in {"", "0"}:
+        pytest.fail(f"{REQUIRE_ALL} is set, and this is missing: {what}", pytrace=False)
+    pytest.skip(what)
+
+
+def require_chromium() -> str:
+    """Return the path of an installed Chromium, for Playwright's `executable_path`."""
+    own = os.environ.get("FANFARE_CHROMIUM")
+    found = own or next(filter(None, map(shutil.which, BROWSERS)), None)
+    return require(found, "no Chromium on PATH (Debian: apt-get install chromium)")
+
+
+def require_node() -> str:
+    """Return the path of Node.js, once the packages of tests/js are installed too."""
+    node = require(shutil.which("node"), "no Node.js on PATH (Debian: apt-get install nodejs npm)")
+    installed = (JS / "node_modules" / "socket.io-client").is_dir()
+    require(installed, "the packages of tests/js are not installed (make setup)")
+    return node
