@@ -58,6 +58,7 @@ class Server:
         self.instance.mkdir(parents=True, exist_ok=True)
         self.log_path = self.instance / "server.log"
         self.url = ""
+        self.marked = 0
         self._root = root
         self._migrate = migrate
         self._settings = {**DEFAULTS, "INSTANCE_PATH": self.instance, **settings}
@@ -211,6 +212,13 @@ class Server:
             _running.remove(self)
 
 
-def logs() -> list[tuple[str, str]]:
-    """Return the URL and the end of the log of every server that runs: what a failure shows."""
-    return [(server.url, server.log[-TAIL:]) for server in _running]
+def mark_logs() -> None:
+    """Remember how long every log is now: `new_logs` shows what comes after it."""
+    for server in _running:
+        server.marked = len(server.log)
+
+
+def new_logs() -> list[tuple[str, str]]:
+    """Return URL and newest log of every server that wrote since the last mark."""
+    logs = ((server.url, server.log[server.marked :]) for server in _running)
+    return [(url, log[-TAIL:]) for url, log in logs if log]
