@@ -14,7 +14,8 @@ PYTHON ?=
 # More words for pytest or the benchmark: make test ARGS="-k resume -x"
 ARGS ?=
 
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
+# The locks are complete, so pip need not look for more.
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --no-deps
 LOCK := $(PY) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 

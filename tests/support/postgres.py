@@ -32,7 +32,12 @@ SOCKET_PATH_LIMIT = 100  # bytes; the kernel takes no longer path for a socket
 
 def find_binaries() -> Path | None:
     """Return the folder of `postgres` and `initdb`: one's own choice, PATH, Debian, the wheel."""
-    return next((folder for folder in _candidates() if _is_complete(folder)), None)
+    return next(find_all(), None)
+
+
+def find_all() -> Iterator[Path]:
+    """Yield every such folder, in that order."""
+    return filter(_is_complete, _candidates())
 
 
 def _candidates() -> Iterator[Path]:
@@ -251,9 +256,14 @@ def _within_reach(binaries: Path, folder: Path, account: pwd.struct_passwd | Non
     """Copy binaries that the unprivileged user can't reach: a wheel in root's home, say."""
     if account is None or _open_to_all(binaries):
         return binaries
-    shutil.copytree(binaries.parent, folder / "install", symlinks=True)
-    for place in (folder / "install").rglob("*"):
+    install, package = binaries.parent, binaries.parent.parent
+    copy = folder / "copy" / package.name / install.name
+    shutil.copytree(install, copy, symlinks=True)
+    # A wheel keeps the shared libraries of its programs beside its package, under this name.
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / "copy" / libraries.name, symlinks=True)
+    for place in (folder / "copy", *(folder / "copy").rglob("*")):
         if not place.is_symlink():
-            place.chmod(place.stat().st_mode | 0o555 if place.is_dir() else 0o755)
-    (folder / "install").chmod(0o755)
-    return folder / "install" / binaries.name
+            place.chmod(0o755)
+    return copy / binaries.name
