@@ -103,7 +103,7 @@ class Server:
         return subprocess.run(
             self._command(*arguments),
             env=self.environment(),
-            cwd=self._root,
+            cwd=self.instance,  # not the tree: a developer's .env there is no test's
             stdin=subprocess.DEVNULL,
             check=False,
             capture_output=True,
@@ -135,7 +135,7 @@ class Server:
             self._process = subprocess.Popen(
                 self._command("serve"),
                 env=self.environment(),
-                cwd=self._root,
+                cwd=self.instance,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
