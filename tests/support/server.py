@@ -142,6 +142,7 @@ class Server:
                 # An interrupt at the terminal is for the tests; they stop the server in order.
                 start_new_session=True,
             )
+        self._forget()  # it may have died on its own since the last start
         _running.append(self)
         self.url = self._wait_until_ready(told, deadline_s)
         self._settings["PORT"] = self.port
