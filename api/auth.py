@@ -1,0 +1,41 @@
+"""Who is calling over HTTP: a bearer token, or on a GET a ticket in the address."""
+
+from flask import request
+
+from api.parts import parts
+from core.callers import Caller, Claims
+from core.errors import UnauthorizedError
+from core.services import accounts
+
+
+def get_caller() -> Caller:
+    """Tell who is calling.
+
+    Raises:
+        UnauthorizedError, TokenExpiredError, TokenRevokedError.
+    """
+    return parts().callers.authenticate(_claims())
+
+
+def _claims() -> Claims:
+    ticket = request.args.get("ticket")
+    if ticket and request.method == "GET" and "Authorization" not in request.headers:
+        return accounts.take_ticket(parts().db, ticket)
+    return parts().tokens.verify_access(bearer())
+
+
+def bearer() -> str:
+    """Give the bearer token of the request.
+
+    Raises:
+        UnauthorizedError: there is none.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise UnauthorizedError("A bearer token is needed: Authorization: Bearer …")
+    return token.strip()
+
+
+def address() -> str:
+    """Give the address of the client."""
+    return request.remote_addr or "unknown"

@@ -1,0 +1,106 @@
+"""The log over HTTP: reading pages of it, and publishing to it."""
+
+from typing import Any
+
+from flask import Response, request
+
+from api import schemas
+from api.cursors import name_listing
+from api.parts import parts
+from api.respond import created, ok, with_position
+from api.routing import Api
+from core import json
+from core.callers import Caller
+from core.errors import (
+    ConflictError,
+    FanfareError,
+    ForbiddenError,
+    NotFoundError,
+    describe,
+)
+from core.events import Event
+from core.services import history, publish
+
+api = Api("events")
+
+
+@api.route(
+    "GET",
+    "/channels/{channel}/events",
+    {200: schemas.LogPage},
+    query=schemas.EventQuery,
+    refuses=[NotFoundError],
+)
+def read_events(caller: Caller, channel: str, query: schemas.EventQuery) -> Response:
+    """Read a page of the channel's log. `reset` says why a position can't be gone on from."""
+    listing = name_listing(request.path, {})
+    mark = parts().cursors.read(listing, query.cursor) or [query.after, query.epoch]
+    found = history.read_channel(parts().db, caller, channel, mark[0], mark[1], query.limit)
+    next_mark = [found.position.offset, found.position.epoch] if found.more else None
+    return ok(
+        {
+            "items": [json.Raw(event.json) for event in found.events],
+            "next_cursor": parts().cursors.write(listing, next_mark),
+            "position": found.position.as_json(),
+            "more": found.more,
+            "reset": found.reset.as_json() if found.reset else None,
+        }
+    )
+
+
+@api.route(
+    "POST",
+    "/channels/{channel}/events",
+    {201: schemas.Published, 200: schemas.Published, 202: None},
+    body=schemas.EventCreate,
+    limit="write",
+    refuses=[NotFoundError, ForbiddenError, ConflictError],
+    answer_headers=["Location", "Fanfare-Position", "Idempotent-Replay"],
+)
+def publish_event(caller: Caller, channel: str, body: schemas.EventCreate) -> Response:
+    """Publish an event of the application's own type; 202 for an ephemeral one."""
+    draft = publish.Draft(f"channel:{channel}", **body.model_dump())
+    if draft.ephemeral:
+        _signal(caller, draft)
+        return Response(status=202)
+    done = publish.publish(parts().db, caller, draft, max_bytes=parts().max_event_bytes)
+    response = created({"event": json.Raw(done.event.json)}, _place(done.event))
+    if done.replayed:
+        response.status_code = 200
+        response.headers["Idempotent-Replay"] = "true"
+    return with_position(response, done.event)
+
+
+def _place(event: Event) -> str:
+    channel_id = event.stream.removeprefix("channel:")
+    return f"/api/v1/channels/{channel_id}/events?after={event.offset - 1}&limit=1"
+
+
+def _signal(caller: Caller, draft: publish.Draft) -> None:
+    made = publish.signal(parts().db, caller, draft, max_bytes=parts().max_event_bytes)
+    parts().emit_signal(made)
+
+
+@api.route(
+    "POST",
+    "/publish",
+    {200: schemas.PublishOutcomes},
+    body=schemas.PublishMany,
+    refuses=[],
+)
+def publish_many(caller: Caller, body: schemas.PublishMany) -> Response:
+    """Publish up to 100 events, in order, each with an outcome of its own."""
+    return ok({"outcomes": [_publish_one(caller, item) for item in body.events]})
+
+
+def _publish_one(caller: Caller, item: schemas.StreamEventCreate) -> dict[str, Any]:
+    draft = publish.Draft(**item.model_dump())
+    try:
+        parts().limits.take("write", caller.user_id)
+        if draft.ephemeral:
+            _signal(caller, draft)
+            return {"ok": True}
+        done = publish.publish(parts().db, caller, draft, max_bytes=parts().max_event_bytes)
+    except FanfareError as error:
+        return {"ok": False, "error": describe(error)}
+    return {"ok": True, "event": json.Raw(done.event.json), "replayed": done.replayed}

@@ -1,0 +1,86 @@
+"""Responses: JSON, ETags and conditions, positions, pages."""
+
+import hashlib
+from typing import Any
+
+from flask import Response, request
+
+from api.cursors import name_listing
+from api.parts import parts
+from core import json
+from core.errors import PreconditionFailedError
+from core.events import Event
+from core.pages import Page, PageRequest
+
+
+def ok(body: object, status: int = 200) -> Response:
+    """Answer with JSON."""
+    return Response(json.dumps(body), status, mimetype="application/json")
+
+
+def empty() -> Response:
+    """Answer with nothing to say."""
+    return Response(status=204)
+
+
+def created(body: object, location: str) -> Response:
+    """Answer that something is new, and where it is."""
+    response = ok(body, 201)
+    response.headers["Location"] = location
+    return response
+
+
+def with_position(response: Response, event: Event | None) -> Response:
+    """Add where in its stream the write was logged."""
+    if event is not None:
+        at = f"{event.stream}@{event.offset}/{event.epoch}"
+        response.headers["Fanfare-Position"] = at
+    return response
+
+
+def with_version(response: Response, version: int) -> Response:
+    """Add the ETag of a single thing; a GET whose client has it already is answered 304."""
+    response.set_etag(f"v{version}")
+    return _conditional(response)
+
+
+def with_digest(response: Response) -> Response:
+    """Add an ETag made from the body itself."""
+    response.set_etag(hashlib.blake2b(response.get_data(), digest_size=12).hexdigest())
+    return _conditional(response)
+
+
+def _conditional(response: Response) -> Response:
+    if request.method == "GET":
+        response.make_conditional(request)
+        response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def expect(version: int) -> None:
+    """Hold the request to its `If-Match`.
+
+    Raises:
+        PreconditionFailedError: the thing is at another version.
+    """
+    if request.if_match and not request.if_match.contains(f"v{version}"):
+        raise PreconditionFailedError("This was changed meanwhile: read it again.")
+
+
+def page_request(query: Any) -> PageRequest:
+    """Read which page is asked for.
+
+    Raises:
+        InvalidError: the cursor is not one of this list.
+    """
+    return PageRequest(query.limit, parts().cursors.read(_listing(query), query.cursor))
+
+
+def page(found: Page, query: Any) -> Response:
+    """Answer with a page and the cursor of the next."""
+    cursor = parts().cursors.write(_listing(query), found.next_after)
+    return with_digest(ok({"items": found.items, "next_cursor": cursor}))
+
+
+def _listing(query: Any) -> str:
+    return name_listing(request.path, query.model_dump())

@@ -1,0 +1,125 @@
+"""Endpoints: each declares what it takes, gives and refuses, once; that validates and documents.
+
+A view gets its caller and its validated query and body as arguments, by the names `caller`,
+`query` and `body`, and the parts of its path.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, Response, request
+from pydantic import BaseModel
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from api.auth import address, get_caller
+from api.parts import parts
+from core import json
+from core.errors import BadRequestError, FanfareError
+from core.validation import check
+
+View = Callable[..., Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One call of the API, as it is declared."""
+
+    method: str
+    path: str
+    view: View
+    answers: dict[int, type[BaseModel] | None]
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    body_may_miss: bool = False
+    refuses: Sequence[type[FanfareError]] = ()
+    is_open: bool = False
+    limit: str | None = None
+    answer_headers: Sequence[str] = ()
+    is_conditional: bool = False
+    tag: str = ""
+    example: Any = None
+
+
+@dataclass
+class Api:
+    """A blueprint, and the endpoints declared on it."""
+
+    tag: str
+    endpoints: list[Endpoint] = field(default_factory=list)
+
+    def route(
+        self, method: str, path: str, answers: dict[int, type[BaseModel] | None], **more: Any
+    ) -> Callable[[View], View]:
+        """Declare an endpoint. `more` are the fields of Endpoint."""
+
+        def declare(view: View) -> View:
+            self.endpoints.append(Endpoint(method, path, view, answers, tag=self.tag, **more))
+            return view
+
+        return declare
+
+    def blueprint(self) -> Blueprint:
+        """Make the Flask blueprint."""
+        blueprint = Blueprint(self.tag, __name__)
+        for endpoint in self.endpoints:
+            blueprint.add_url_rule(
+                endpoint.path.replace("{", "<").replace("}", ">"),
+                endpoint=endpoint.view.__name__,
+                view_func=_handler(endpoint),
+                methods=[endpoint.method],
+            )
+        return blueprint
+
+
+def _handler(endpoint: Endpoint) -> View:
+    @functools.wraps(endpoint.view)
+    def handle(**values: Any) -> Response:
+        # First who, then what: a stranger learns nothing of the schema, nor makes us parse.
+        if not endpoint.is_open:
+            values["caller"] = get_caller()
+        standing = _take_turn(endpoint, values)
+        if endpoint.query is not None:
+            values["query"] = check(endpoint.query, _query())
+        if endpoint.body is not None:
+            values["body"] = check(endpoint.body, _body(endpoint.body_may_miss))
+        response = endpoint.view(**values)
+        if standing is not None:
+            response.headers["RateLimit-Limit"] = str(standing.limit)
+            response.headers["RateLimit-Remaining"] = str(standing.remaining)
+            response.headers["RateLimit-Reset"] = str(standing.reset_s)
+        return response
+
+    return handle
+
+
+def _take_turn(endpoint: Endpoint, values: dict[str, Any]) -> Any:
+    if endpoint.limit is None:
+        return None
+    who = address() if endpoint.is_open else values["caller"].user_id
+    return parts().limits.take(endpoint.limit, who)
+
+
+def _query() -> dict[str, str]:
+    return {name: value for name, value in request.args.items() if name != "ticket"}
+
+
+def _body(may_miss: bool) -> Any:
+    try:
+        text = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise
+    except OSError as error:
+        raise BadRequestError("The body broke off.") from error
+    if not text and may_miss:
+        return {}
+    try:
+        return json.loads(text)
+    except json.JsonError as error:
+        raise BadRequestError(f"The body is not JSON: {error}.") from None
+
+
+def changes(body: BaseModel) -> dict[str, Any]:
+    """Give the fields that the client did send."""
+    return body.model_dump(exclude_unset=True)

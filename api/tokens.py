@@ -1,0 +1,92 @@
+"""Tokens: JWTs by Flask-JWT-Extended, and the claims that the core takes from them.
+
+An access token names a user and a session. A refresh token also names its place in the session's
+chain, so that a used one is recognised.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import jwt
+from flask import Flask
+from flask_jwt_extended import (
+    JWTManager,
+    create_access_token,
+    create_refresh_token,
+    decode_token,
+)
+from flask_jwt_extended.exceptions import JWTExtendedException
+
+from core.callers import Claims
+from core.errors import TokenExpiredError, UnauthorizedError
+from core.services.accounts import Login
+
+_MAX_CHARS = 4096
+
+
+class Tokens:
+    """Makes and checks tokens, with the secret of one application."""
+
+    def __init__(self, app: Flask, *, access_ttl_s: float, refresh_ttl_s: float) -> None:
+        self.access_ttl_s = access_ttl_s
+        self.refresh_ttl_s = refresh_ttl_s
+        self._app = app
+        app.config["JWT_ALGORITHM"] = "HS256"
+        JWTManager(app)
+
+    def pair(self, login: Login) -> tuple[str, str]:
+        """Make an access token and a refresh token."""
+        claims = {"sid": login.session_id, "rid": login.refresh_id}
+        with self._app.app_context():
+            refresh = create_refresh_token(
+                login.user["id"],
+                expires_delta=timedelta(seconds=self.refresh_ttl_s),
+                additional_claims=claims,
+            )
+        return self.access(login, self.access_ttl_s), refresh
+
+    def access(self, login: Login, ttl_s: float) -> str:
+        """Make an access token."""
+        with self._app.app_context():
+            return create_access_token(
+                login.user["id"],
+                expires_delta=timedelta(seconds=ttl_s),
+                additional_claims={"sid": login.session_id},
+            )
+
+    def verify_access(self, token: str) -> Claims:
+        """Check an access token.
+
+        Raises:
+            UnauthorizedError, TokenExpiredError.
+        """
+        return self._verify(token, "access")
+
+    def verify_refresh(self, token: str) -> Claims:
+        """Check a refresh token.
+
+        Raises:
+            UnauthorizedError, TokenExpiredError.
+        """
+        return self._verify(token, "refresh")
+
+    def _verify(self, token: str, kind: str) -> Claims:
+        found = self._decode(token)
+        if found.get("type") != kind:
+            raise UnauthorizedError(f"This is not a token for this use: {kind} is wanted.")
+        rid = found.get("rid", "")
+        claims = Claims(found["sub"], found.get("sid", ""), int(found["exp"]) * 1000, rid)
+        if not all(isinstance(part, str) for part in (claims.user_id, claims.session_id, rid)):
+            raise UnauthorizedError("The token is not one of ours.")
+        return claims
+
+    def _decode(self, token: str) -> dict[str, Any]:
+        if len(token) > _MAX_CHARS:
+            raise UnauthorizedError("The token is not one of ours.")
+        try:
+            with self._app.app_context():
+                return dict(decode_token(token))
+        except jwt.ExpiredSignatureError:
+            raise TokenExpiredError("The token has expired.") from None
+        except (jwt.PyJWTError, JWTExtendedException, ValueError, KeyError):
+            raise UnauthorizedError("The token is not one of ours.") from None

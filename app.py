@@ -1,0 +1,249 @@
+"""The composition root: alone knows every part, makes them and wires them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from flask import Flask
+from flask_migrate import Migrate
+from flask_socketio import SocketIO
+from sqlalchemy.engine import make_url
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import logs
+from api import (
+    accounts,
+    channels,
+    edge,
+    errors,
+    events,
+    messages,
+    notifications,
+    openapi,
+    system,
+    users,
+)
+from api.cursors import Cursors
+from api.limits import RateLimits
+from api.parts import Parts as ApiParts
+from api.routing import Api
+from api.tokens import Tokens
+from config import Settings, with_secret
+from core.callers import Caller
+from core.errors import FanfareError
+from core.ids import new_id
+from core.passwords import Offload, Passwords, run_here
+from core.services import accounts as account_services
+from core.services.callers import Callers
+from core.services.history import LogReader
+from core.services.retention import Retention
+from core.store.accounts import user_json
+from core.store.database import Database
+from core.store.models import db as flask_db
+from core.store.schema import schema_is_current
+from jobs import retention
+from realtime import asyncapi, green
+from realtime.bus_memory import MemoryBus
+from realtime.gateway import Gateway, GatewayLimits
+from realtime.gateway import Parts as GatewayParts
+from realtime.handlers import HANDLERS
+from realtime.hub import Hub
+from realtime.node import Node, NodeLimits
+from realtime.transport import ConnectionLimits, plug_in_websocket
+
+__version__ = "0.1.0"
+_ROOT = Path(__file__).resolve().parent
+_APIS: list[Api] = [
+    accounts.api,
+    users.api,
+    channels.api,
+    messages.api,
+    events.api,
+    notifications.api,
+]
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fanfare:
+    """A whole program, ready to serve or to be used from the command line."""
+
+    settings: Settings
+    flask: Flask
+    db: Database
+    tokens: Tokens
+    node: Node | None = None
+    gateway: Gateway | None = None
+
+
+def create_core(settings: Settings, offload: Offload = run_here) -> Fanfare:
+    """Make what needs no server: the database, and what makes tokens."""
+    settings = with_secret(settings)
+    flask = Flask(__name__, static_folder=None)
+    flask.config.update(
+        SECRET_KEY=settings.secret_key,
+        JWT_SECRET_KEY=settings.secret_key,
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        SQLALCHEMY_DATABASE_URI=settings.database_uri,
+        SQLALCHEMY_ENGINE_OPTIONS=_engine_options(settings),
+    )
+    _make_folder(settings)
+    flask_db.init_app(flask)
+    Migrate(flask, flask_db, directory=str(_ROOT / "migrations"))
+    with flask.app_context():
+        db = Database(flask_db.engine, sqlite_synchronous=settings.sqlite_synchronous)
+    tokens = Tokens(
+        flask,
+        access_ttl_s=settings.access_token_ttl_s,
+        refresh_ttl_s=settings.refresh_token_ttl_s,
+    )
+    return Fanfare(settings, flask, db, tokens)
+
+
+def _engine_options(settings: Settings) -> dict[str, object]:
+    options: dict[str, object] = {
+        "pool_size": settings.database_pool_size,
+        "max_overflow": 0,
+        "pool_timeout": 10,
+    }
+    if not settings.database_uri.startswith("sqlite"):
+        # A greenlet can be given up on, but not its query: the server ends it.
+        options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=15000"}
+    return options
+
+
+def _make_folder(settings: Settings) -> None:
+    Path(settings.instance_path).mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = make_url(settings.database_uri).database
+    if settings.database_uri.startswith("sqlite") and path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
+def create_app(settings: Settings) -> Fanfare:
+    """Make a whole node."""
+    logs.set_up(settings.log_level)
+    fanfare = create_core(settings)
+    settings, flask, db, tokens = (
+        fanfare.settings,
+        fanfare.flask,
+        fanfare.db,
+        fanfare.tokens,
+    )
+    node = Node(
+        Hub(),
+        MemoryBus(),
+        LogReader(db),
+        NodeLimits(compare_interval_s=settings.compare_interval_s),
+    )
+    db.announce_to(node.committed)
+    callers = Callers(db)
+    _add_api(flask, settings, db, callers, tokens, node)
+    gateway = _add_gateway(flask, settings, db, callers, tokens, node)
+    return Fanfare(settings, flask, db, tokens, node, gateway)
+
+
+def _add_api(
+    flask: Flask, settings: Settings, db: Database, callers: Callers, tokens: Tokens, node: Node
+) -> None:
+    flask.extensions["fanfare"] = ApiParts(
+        db=db,
+        callers=callers,
+        passwords=Passwords(green.in_thread),
+        tokens=tokens,
+        cursors=Cursors(settings.secret_key),
+        limits=RateLimits(
+            is_on=settings.rate_limits == "on", events_per_s=settings.max_events_per_s
+        ),
+        emit_signal=node.emit_signal,
+        max_event_bytes=settings.max_event_bytes,
+    )
+    edge.install(flask, settings.origins)
+    errors.install(flask)
+    for api in _APIS:
+        flask.register_blueprint(api.blueprint(), url_prefix="/api/v1")
+    endpoints = [endpoint for api in _APIS for endpoint in api.endpoints]
+    flask.register_blueprint(
+        system.blueprint(
+            _ROOT / "web",
+            openapi.document(endpoints, __version__),
+            asyncapi.document(__version__),
+            lambda: is_ready(db),
+        )
+    )
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+
+
+def is_ready(db: Database) -> bool:
+    """Tell whether the database answers and has the schema of this version."""
+    try:
+        return schema_is_current(db)
+    except FanfareError:
+        return False
+
+
+def _add_gateway(
+    flask: Flask,
+    settings: Settings,
+    db: Database,
+    callers: Callers,
+    tokens: Tokens,
+    node: Node,
+) -> Gateway:
+    def get_profile(caller: Caller) -> dict[str, object]:
+        return user_json(account_services.get_me(db, caller))
+
+    socketio = SocketIO(
+        flask,
+        async_mode="eventlet",
+        # In order: the next packet of a client waits for the one before.
+        async_handlers=False,
+        manage_session=False,
+        transports=settings.transports.split(","),
+        # None: the same origin only.
+        cors_allowed_origins=settings.origins or None,
+        max_http_buffer_size=settings.max_packet_bytes,
+        ping_interval=settings.ping_interval_s,
+        ping_timeout=settings.ping_timeout_s,
+        # Looking at everybody once in a while costs more than each one's own timer.
+        monitor_clients=True,
+    )
+    plug_in_websocket(socketio.server)
+    limits = GatewayLimits(
+        connection=ConnectionLimits(
+            settings.max_queued_bytes, settings.max_events_per_s, settings.max_subscriptions
+        ),
+        max_connections_per_user=settings.max_connections_per_user,
+        max_event_bytes=settings.max_event_bytes,
+        auth_timeout_s=settings.auth_timeout_s,
+        ping_interval_s=settings.ping_interval_s,
+        ping_timeout_s=settings.ping_timeout_s,
+    )
+    parts = GatewayParts(db, node, callers, tokens.verify_access, get_profile, new_id(), limits)
+    return Gateway(socketio, parts, HANDLERS)
+
+
+def start_background(fanfare: Fanfare) -> None:
+    """Start what runs beside the requests."""
+    if fanfare.node is None:
+        raise ValueError("only a whole node has a background")
+    fanfare.node.start()
+    settings = fanfare.settings
+    rules = Retention(
+        settings.retention_max_events,
+        int(settings.retention_max_age_s),
+        int(settings.retention_min_age_s),
+    )
+    green.spawn(
+        retention.run_for_ever, fanfare.db, rules, settings.retention_interval_s, green.sleep
+    )
+
+
+def stop(fanfare: Fanfare) -> None:
+    """Say goodbye to everybody, and end the process."""
+    if fanfare.node is not None and fanfare.gateway is not None:
+        fanfare.node.stop()
+        fanfare.gateway.say_goodbye_to_all()
+    green.sleep(0.2)
+    green.end()

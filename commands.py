@@ -1,0 +1,262 @@
+"""What `run.py` can do, one function a command. Heavy imports wait for the command that needs them."""
+
+import argparse
+import getpass
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from config import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from app import Fanfare
+
+_ABOUT = "Fanfare: live events over WebSocket and REST, in order and never lost."
+_MORE = """\
+first steps:
+  python run.py migrate              make or update the tables
+  python run.py                      serve, by default at http://127.0.0.1:5000
+  python run.py create-admin ada     make an administrator
+  python run.py publish channel:lobby order.paid '{"order": 42}'
+  python run.py tail channel:lobby --as ada
+
+Settings come from the environment and from a .env file; `check-config` lists them all.
+"""
+READY = "Fanfare {version} is ready at {url}"
+
+
+class CommandError(Exception):
+    """A command can't do what it was asked to; the message says why."""
+
+
+def main(words: list[str]) -> int:
+    """Run a command; give the exit status."""
+    arguments = _parser().parse_args(words or ["serve"])
+    try:
+        return int(arguments.run(arguments) or 0)
+    except (SettingsError, CommandError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "run.py",
+        description=_ABOUT,
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, run: Any, about: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=about)
+        command.set_defaults(run=run)
+        return command
+
+    add("serve", serve, "Serve HTTP and WebSocket (the default). Needs a migrated database.")
+    add("check-config", check_config, "Check the settings and list them; secrets are not shown.")
+    add("migrate", migrate, "Make the tables, or bring them up to date.")
+    admin = add("create-admin", create_admin, "Make an administrator, or make a user one.")
+    admin.add_argument("username")
+    admin.add_argument(
+        "--password-stdin", action="store_true", help="read the password from a pipe"
+    )
+    token = add("token", make_token, "Print an access token for a user, for curl and scripts.")
+    token.add_argument("username")
+    token.add_argument("--ttl", type=int, metavar="SECONDS", help="how long it is good for")
+    publish = add("publish", publish_event, "Publish an event as the server itself.")
+    publish.add_argument("stream", help="channel:<id or slug> or user:<id>")
+    publish.add_argument("type", help="such as order.paid")
+    publish.add_argument("data", help="JSON, or - to read it from a pipe")
+    publish.add_argument("--key", help="a retry with the same key takes effect once")
+    tail = add("tail", tail_stream, "Show a stream's events as they come. Ctrl-C ends it.")
+    tail.add_argument("stream", help="channel:<id or slug> or user:me")
+    tail.add_argument("--as", dest="username", help="whose eyes to use (or give --token)")
+    tail.add_argument("--token", help="an access token")
+    tail.add_argument("--url", help="the server's address (default: as this machine's settings)")
+    tail.add_argument("--after", metavar="OFFSET[/EPOCH]", help="go on after this position")
+    tail.add_argument("--history", type=int, default=0, metavar="N", help="show the last N first")
+    tail.add_argument("--json", action="store_true", help="one event a line, as JSON")
+    add("new-epoch", new_epoch, "After restoring a backup: tell all clients to sync anew.")
+    return parser
+
+
+def _core() -> "Fanfare":
+    from app import create_core
+
+    return create_core(load())
+
+
+def serve(_arguments: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    settings = load()
+    from app import __version__, create_app, is_ready, start_background, stop
+    from realtime import green
+
+    fanfare = create_app(settings)
+    if not is_ready(fanfare.db):
+        raise CommandError(
+            "The database does not answer, or has not the tables of this version.\n"
+            "Check DATABASE_URL, then run: python run.py migrate"
+        )
+    try:
+        listener = green.listen(settings.host, settings.port)
+    except OSError as error:
+        raise CommandError(f"HOST {settings.host}, PORT {settings.port}: {error}") from error
+    start_background(fanfare)
+    signal.signal(signal.SIGTERM, lambda *_: green.spawn(stop, fanfare))
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    print(READY.format(version=__version__, url=url), flush=True)
+    print(f"  console {url}/   API {url}/docs   stop with Ctrl-C", flush=True)
+    green.serve(listener, fanfare.flask)
+    return 0
+
+
+def wsgi_app() -> Any:
+    """Make the application for a WSGI server whose worker has patched the standard library."""
+    from app import create_app, start_background
+
+    fanfare = create_app(load())
+    start_background(fanfare)
+    return fanfare.flask
+
+
+def check_config(_arguments: argparse.Namespace) -> int:
+    """List the settings."""
+    settings = load()
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if name in ("secret_key", "database_url", "redis_url") and value:
+            value = "(set)"
+        about = f"  # {field.description}" if field.description else ""
+        print(f"{name.upper()}={value}{about}")
+    return 0
+
+
+def migrate(_arguments: argparse.Namespace) -> int:
+    """Bring the tables up to date."""
+    fanfare = _core()
+    from flask_migrate import upgrade
+
+    with fanfare.flask.app_context():
+        upgrade()
+    return 0
+
+
+def create_admin(arguments: argparse.Namespace) -> int:
+    """Make an administrator."""
+    fanfare = _core()
+    from api.schemas import Register
+    from core.errors import FanfareError, InvalidError
+    from core.passwords import Passwords
+    from core.services import accounts
+    from core.validation import check
+
+    try:
+        if accounts.make_admin(fanfare.db, arguments.username.lower()):
+            print(f"{arguments.username} is an administrator now.")
+            return 0
+        wanted = {"username": arguments.username, "password": _ask_password(arguments)}
+        account = check(Register, wanted)
+        accounts.register(
+            fanfare.db,
+            Passwords(),
+            accounts.SessionTerms(0),
+            username=account.username,
+            password=account.password,
+            is_admin=True,
+        )
+    except InvalidError as error:
+        raise CommandError("\n".join(f"{f.field}: {f.message}" for f in error.faults)) from error
+    except FanfareError as error:
+        raise CommandError(error.detail) from error
+    print(f"{arguments.username} is an administrator.")
+    return 0
+
+
+def _ask_password(arguments: argparse.Namespace) -> str:
+    if arguments.password_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        raise CommandError("There is no terminal to ask for a password: use --password-stdin.")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise CommandError("The passwords differ.")
+    return password
+
+
+def make_token(arguments: argparse.Namespace) -> int:
+    """Print an access token."""
+    print(_token_for(_core(), arguments.username, arguments.ttl))
+    return 0
+
+
+def _token_for(fanfare: "Fanfare", username: str, ttl_s: int | None = None) -> str:
+    from core.errors import FanfareError
+    from core.services import accounts
+
+    ttl = ttl_s or int(fanfare.settings.access_token_ttl_s)
+    terms = accounts.SessionTerms(ttl * 1000, "run.py")
+    try:
+        login = accounts.login_as_server(fanfare.db, terms, username=username.lower())
+    except FanfareError as error:
+        raise CommandError(error.detail) from error
+    return fanfare.tokens.access(login, ttl)
+
+
+def publish_event(arguments: argparse.Namespace) -> int:
+    """Publish an event."""
+    fanfare = _core()
+    from core import json
+    from core.errors import FanfareError
+    from core.services import publish
+
+    text = sys.stdin.read() if arguments.data == "-" else arguments.data
+    try:
+        data = json.loads(text)
+    except json.JsonError as error:
+        raise CommandError(f"DATA is not JSON: {error}") from error
+    draft = publish.Draft(arguments.stream, arguments.type, data, arguments.key)
+    try:
+        done = publish.publish_as_server(
+            fanfare.db, draft, max_bytes=fanfare.settings.max_event_bytes
+        )
+    except FanfareError as error:
+        raise CommandError(error.detail) from error
+    event = done.event
+    print(f"{event.stream}@{event.offset}/{event.epoch}{' (replayed)' * done.replayed}")
+    return 0
+
+
+def tail_stream(arguments: argparse.Namespace) -> int:
+    """Show events as they come."""
+    import tail
+
+    settings = load()
+    url = arguments.url or f"http://{settings.host}:{settings.port or 5000}"
+    if not arguments.token and not arguments.username:
+        raise CommandError("Whose eyes? Give --as USERNAME, or --token.")
+
+    def get_token() -> str:
+        return str(arguments.token or _token_for(_core(), arguments.username))
+
+    try:
+        tail.follow(
+            url,
+            get_token,
+            tail.Wanted(arguments.stream, arguments.after, arguments.history, arguments.json),
+        )
+    except tail.TailError as error:
+        raise CommandError(str(error)) from error
+    return 0
+
+
+def new_epoch(_arguments: argparse.Namespace) -> int:
+    """Rename the numbering of every stream."""
+    from core.services.retention import begin_new_epochs
+
+    print(f"{begin_new_epochs(_core().db)} streams begin a new epoch.")
+    return 0

@@ -1,0 +1,266 @@
+"""Every setting: read once, frozen, and checked as a whole before a port is bound.
+
+Values come from the environment, then from a `.env` file, then from the defaults of the class
+for the environment: development, testing or production.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+MIN_SECRET_CHARS = 32
+_SCHEMES = ("sqlite:///", "postgresql://", "postgresql+psycopg://", "postgres://")
+
+
+class SettingsError(Exception):
+    """Settings are at fault; the message names each, what is wrong and what would be right."""
+
+
+def _check_database(url: str) -> str:
+    if url and not url.startswith(_SCHEMES):
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return url
+
+
+def _check_redis(url: str) -> str:
+    if url:
+        raise ValueError("must be empty: this version runs as one node, without Redis")
+    return url
+
+
+def _check_origins(text: str) -> str:
+    for origin in filter(None, text.split(",")):
+        if origin.strip() == "*" or not origin.strip().startswith(("http://", "https://")):
+            raise ValueError(
+                "must be addresses like https://app.example.com, separated by commas; "
+                "'*' would let every site in"
+            )
+    return text
+
+
+def _check_transports(text: str) -> str:
+    if text not in ("websocket", "websocket,polling"):
+        raise ValueError("must be 'websocket' or 'websocket,polling'")
+    return text
+
+
+Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86_400)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class Settings(BaseModel):
+    """The settings, with the defaults of development."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    environment: Literal["development", "testing", "production"] = "development"
+    host: Annotated[str, Field(min_length=1, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535, description="Port; 0 takes a free one.")] = 5000
+    instance_path: Annotated[
+        str, Field(min_length=1, description="Folder of the embedded database and secrets.")
+    ] = "instance"
+    database_url: Annotated[
+        str,
+        AfterValidator(_check_database),
+        Field(description="sqlite:///… or postgresql://…; empty: SQLite in INSTANCE_PATH."),
+    ] = ""
+    redis_url: Annotated[
+        str, AfterValidator(_check_redis), Field(description="Empty: one node, bus in memory.")
+    ] = ""
+    secret_key: Annotated[
+        str,
+        Field(description="Signs tokens and cursors; at least 32 characters, kept secret."),
+    ] = ""
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="How much is logged.")
+    ] = "info"
+    cors_origins: Annotated[
+        str,
+        AfterValidator(_check_origins),
+        Field(description="Other sites whose pages may call, by commas; empty: none."),
+    ] = ""
+    transports: Annotated[
+        str,
+        AfterValidator(_check_transports),
+        Field(description="What Engine.IO serves: 'websocket' or 'websocket,polling'."),
+    ] = "websocket,polling"
+
+    trusted_proxies: Annotated[
+        int, Field(ge=0, le=10, description="Proxies in front whose X-Forwarded-* headers hold.")
+    ] = 0
+
+    database_pool_size: Annotated[
+        Count, Field(le=1000, description="Database connections at most.")
+    ] = 16
+    sqlite_synchronous: Annotated[
+        Literal["OFF", "NORMAL", "FULL", "EXTRA"],
+        Field(description="What a power cut may cost; see docs/operations.md."),
+    ] = "FULL"
+
+    access_token_ttl_s: Annotated[Seconds, Field(description="Life of an access token.")] = 900
+    refresh_token_ttl_s: Annotated[
+        Seconds, Field(description="Life of a login that is not used.")
+    ] = 30 * 86_400
+
+    max_event_bytes: Annotated[
+        int, Field(ge=1024, le=1_048_576, description="Data of an event or message at most.")
+    ] = 65_536
+    max_body_bytes: Annotated[
+        int, Field(ge=4096, le=104_857_600, description="Body of an HTTP request at most.")
+    ] = 1_048_576
+    max_packet_bytes: Annotated[
+        int, Field(ge=4096, le=104_857_600, description="A packet of a socket at most.")
+    ] = 262_144
+    max_subscriptions: Annotated[Count, Field(description="Streams a connection may watch.")] = 128
+    max_connections_per_user: Annotated[Count, Field(description="Open sockets of a user.")] = 20
+    max_queued_bytes: Annotated[
+        int, Field(ge=1_048_576, description="Bytes that may wait for one connection.")
+    ] = 1_048_576
+    max_events_per_s: Annotated[
+        float, Field(ge=1, le=1_000_000, description="Packets a second of one connection.")
+    ] = 50
+    rate_limits: Annotated[
+        Literal["on", "off"], Field(description="Limits on HTTP calls; off only for tests.")
+    ] = "on"
+    ping_interval_s: Annotated[float, Field(ge=1, le=3600, description="Between pings.")] = 25
+    ping_timeout_s: Annotated[float, Field(ge=1, le=3600, description="Wait for a pong.")] = 20
+    auth_timeout_s: Annotated[
+        float, Field(ge=0.1, le=300, description="Until a socket must have authenticated.")
+    ] = 10
+    compare_interval_s: Annotated[
+        float, Field(ge=0.05, le=60, description="Between comparisons with the log.")
+    ] = 2
+
+    retention_max_events: Annotated[Count, Field(description="Events a stream keeps.")] = 10_000
+    retention_max_age_s: Annotated[Seconds, Field(description="Age at which events go.")] = (
+        30 * 86_400
+    )
+    retention_min_age_s: Annotated[
+        float, Field(ge=0, description="Age below which none goes, however many there are.")
+    ] = 3600
+    retention_interval_s: Annotated[Seconds, Field(description="Between trimmings.")] = 600
+
+    needs_secret: ClassVar[bool] = False
+
+    @property
+    def origins(self) -> list[str]:
+        """The sites whose pages may call, beside our own."""
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @property
+    def is_embedded(self) -> bool:
+        """Tell whether everything is in this process and its folder."""
+        return self.database_uri.startswith("sqlite") and not self.redis_url
+
+    @property
+    def database_uri(self) -> str:
+        """The database's address, as SQLAlchemy takes it."""
+        if not self.database_url:
+            return f"sqlite:///{Path(self.instance_path).resolve() / 'fanfare.db'}"
+        scheme, _, rest = self.database_url.partition("://")
+        return self.database_url if scheme == "sqlite" else f"postgresql+psycopg://{rest}"
+
+
+class TestingSettings(Settings):
+    """For tests: quick to notice, on a free port."""
+
+    __test__: ClassVar[bool] = False  # Not a test class, for all its name.
+
+    port: int = 0
+    compare_interval_s: float = 0.2
+    log_level: Literal["debug", "info", "warning", "error"] = "debug"
+
+
+class ProductionSettings(Settings):
+    """For production: open to the network, and with a secret of one's own."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a server behind a proxy listens on every interface
+    transports: str = "websocket"
+    needs_secret: ClassVar[bool] = True
+
+
+_CLASSES: dict[str, type[Settings]] = {
+    "development": Settings,
+    "testing": TestingSettings,
+    "production": ProductionSettings,
+}
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: str | None = ".env") -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: naming everything that is wrong, at once.
+    """
+    given = {**_from_file(dotenv), **(os.environ if environ is None else environ)}
+    kind = given.get("ENVIRONMENT", "development")
+    faults = [] if kind in _CLASSES else [f"ENVIRONMENT: is {kind!r}; one of {', '.join(_CLASSES)}"]
+    cls = _CLASSES.get(kind, Settings)
+    values = {
+        name: given[name.upper()] for name in cls.model_fields if given.get(name.upper(), "") != ""
+    }
+    values.pop("environment", None)
+    try:
+        settings = cls(environment=kind if kind in _CLASSES else "development", **values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults += [_tell(fault, cls) for fault in error.errors(include_url=False)]
+        settings = None
+    faults += _secret_faults(cls, values.get("secret_key", ""))
+    if faults or settings is None:
+        raise SettingsError("These settings are wrong:\n" + "\n".join(f"  {f}" for f in faults))
+    return settings
+
+
+def _from_file(dotenv: str | None) -> dict[str, str]:
+    if dotenv is None:
+        return {}
+    return {name: value for name, value in dotenv_values(dotenv).items() if value is not None}
+
+
+def _tell(fault: Any, cls: type[Settings]) -> str:
+    name = str(fault["loc"][0])
+    right = cls.model_fields[name].description or ""
+    shown = (
+        "" if name in ("secret_key", "database_url", "redis_url") else f"is {fault['input']!r}; "
+    )
+    wrong = fault["msg"].removeprefix("Value error, ")
+    return f"{name.upper()}: {shown}{wrong[0].lower()}{wrong[1:]}. {right}".strip()
+
+
+def _secret_faults(cls: type[Settings], secret: str) -> list[str]:
+    how = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+    if not secret:
+        return [f"SECRET_KEY: is missing; {how}"] if cls.needs_secret else []
+    if len(secret) < MIN_SECRET_CHARS or len(set(secret)) < 8:
+        return [
+            f"SECRET_KEY: is too easy to guess; at least {MIN_SECRET_CHARS} random characters; {how}"
+        ]
+    return []
+
+
+def with_secret(settings: Settings) -> Settings:
+    """Give the settings a secret, kept in the instance folder, where none was set.
+
+    Production never comes this far without one.
+    """
+    if settings.secret_key:
+        return settings
+    return settings.model_copy(update={"secret_key": _kept_secret(settings)})
+
+
+def _kept_secret(settings: Settings) -> str:
+    folder = Path(settings.instance_path)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / "secret_key"
+    try:
+        # "x": of two processes that start together, one makes it and the other reads it.
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text().strip()

@@ -1,0 +1,1 @@
+"""What every edge does: the log, the rules and the services. Knows no HTTP, no socket, no Redis."""

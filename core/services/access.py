@@ -1,0 +1,140 @@
+"""May this caller see, or use, this channel or stream? What may not be seen does not exist."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from core import permissions
+from core.callers import Caller
+from core.errors import ForbiddenError, NotFoundError
+from core.events import channel_stream, user_stream
+from core.ids import is_id
+from core.store import channels, log
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A channel that the caller may read. `role` is what the caller may act as."""
+
+    channel: Row[Any]
+    role: str | None
+
+    @property
+    def id(self) -> str:
+        """The channel's id."""
+        return str(self.channel.id)
+
+    @property
+    def stream(self) -> str:
+        """The channel's stream."""
+        return channel_stream(self.channel.id)
+
+
+def readable(conn: Connection, caller: Caller, ref: str) -> Access:
+    """Find a channel, by id or slug, that the caller may read.
+
+    Raises:
+        NotFoundError: there is none, or it is none of the caller's business.
+    """
+    row = channels.find_access(conn, ref, caller.user_id)
+    if row is not None:
+        role = effective_role(caller, row.kind, row.role)
+        if permissions.may_read(row.kind, role):
+            return Access(row, role)
+    raise NotFoundError("There is no such channel.")
+
+
+def effective_role(caller: Caller, kind: str, role: str | None) -> str | None:
+    """Administrators act as owners everywhere but in other people's direct channels."""
+    return "owner" if caller.is_admin and kind != "direct" else role
+
+
+def postable(conn: Connection, caller: Caller, ref: str) -> Access:
+    """Find a channel that the caller may post to.
+
+    Raises:
+        NotFoundError, ForbiddenError.
+    """
+    found = readable(conn, caller, ref)
+    if not permissions.may_post(found.role):
+        raise ForbiddenError("Only members may post to this channel.")
+    return found
+
+
+def moderated(conn: Connection, caller: Caller, ref: str) -> Access:
+    """Find a channel that the caller may moderate.
+
+    Raises:
+        NotFoundError, ForbiddenError.
+    """
+    found = readable(conn, caller, ref)
+    if not permissions.may_moderate(found.role):
+        raise ForbiddenError("Only moderators and owners may do this.")
+    return found
+
+
+def readable_stream(conn: Connection, caller: Caller, stream: str) -> str:
+    """Give the full name of a stream that the caller may read.
+
+    Raises:
+        NotFoundError.
+    """
+    kind, _, ref = stream.partition(":")
+    if kind == "channel":
+        return readable(conn, caller, ref).stream
+    return _own_stream(caller, kind, ref)
+
+
+def postable_stream(conn: Connection, caller: Caller, stream: str) -> str:
+    """Give the full name of a stream that the caller may post to.
+
+    Raises:
+        NotFoundError, ForbiddenError.
+    """
+    kind, _, ref = stream.partition(":")
+    if kind == "channel":
+        return postable(conn, caller, ref).stream
+    return _own_stream(caller, kind, ref)
+
+
+def _own_stream(caller: Caller, kind: str, ref: str) -> str:
+    if kind == "user" and ref in ("me", caller.user_id):
+        return user_stream(caller.user_id)
+    raise NotFoundError("There is no such stream.")
+
+
+def resolve_as_server(conn: Connection, stream: str) -> str:
+    """Give the full name of any stream.
+
+    Raises:
+        NotFoundError.
+    """
+    kind, _, ref = stream.partition(":")
+    if kind == "channel":
+        row = channels.find_access(conn, ref, "")
+        if row is None:
+            raise NotFoundError("There is no such channel.")
+        stream = channel_stream(row.id)
+    return log.get_state(conn, stream).name
+
+
+def readable_streams(conn: Connection, caller: Caller, asked: Iterable[str]) -> dict[str, str]:
+    """Give the full names of those of many streams that the caller may read.
+
+    Ids are looked up in one query; slugs, which only a first subscription names, one by one.
+    """
+    names = list(asked)
+    ids = {name: name.removeprefix("channel:") for name in names if name.startswith("channel:")}
+    seen = channels.readable_among(
+        conn, [i for i in ids.values() if is_id(i)], caller.user_id, is_admin=caller.is_admin
+    )
+    found = {name: name for name, channel_id in ids.items() if channel_id in seen}
+    for name in names:
+        if name not in ids or not is_id(ids[name]):
+            try:
+                found[name] = readable_stream(conn, caller, name)
+            except NotFoundError:
+                continue
+    return found

@@ -1,0 +1,60 @@
+"""Who is calling, remembered for a moment.
+
+A busy client sends many requests with one token. The memory is shorter than the second within
+which a revocation must take effect everywhere, and is dropped at once where it is made.
+"""
+
+from collections import OrderedDict
+
+from core.callers import Caller, Claims
+from core.errors import TokenExpiredError
+from core.events import Control
+from core.services import accounts
+from core.store.database import Database
+from core.times import now_ms
+
+_KEEP_MS = 500
+_MOST = 10_000
+
+
+class Callers:
+    """Turns claims into callers."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: OrderedDict[tuple[str, str], tuple[int, Caller]] = OrderedDict()
+        self._controls = 0
+
+    def authenticate(self, claims: Claims) -> Caller:
+        """Tell who is calling, as of after the last control that this node heard of.
+
+        Raises:
+            TokenExpiredError, TokenRevokedError.
+        """
+        now, key = now_ms(), (claims.user_id, claims.session_id)
+        known = self._known.get(key)
+        if known and known[0] > now and known[1].expires_at_ms == claims.expires_at_ms:
+            if claims.expires_at_ms <= now:
+                raise TokenExpiredError("The token has expired.")
+            return known[1]
+        caller = self._look_up(claims)
+        self._known[key] = (now + _KEEP_MS, caller)
+        self._known.move_to_end(key)
+        if len(self._known) > _MOST:
+            self._known.popitem(last=False)
+        return caller
+
+    def _look_up(self, claims: Claims) -> Caller:
+        # A session that ends while we read may be read as still good, and whoever acts on its
+        # end may look before we are done. So: read again whenever something ended meanwhile.
+        while True:
+            seen = self._controls
+            caller = accounts.authenticate(self._db, claims)
+            if seen == self._controls:
+                return caller
+
+    def forget(self, control: Control) -> None:
+        """Drop what a control says is no longer so."""
+        self._controls += 1
+        for key in [key for key in self._known if key[0] == control.user_id]:
+            del self._known[key]

@@ -1,0 +1,136 @@
+"""Reading the log: pages of it, and the snapshot that a client starts from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from core.callers import Caller
+from core.events import Event
+from core.pages import Json, PageRequest
+from core.positions import Position, Reset, StreamState, judge_resume
+from core.services import access
+from core.store import channels, log, messages
+from core.store.database import Database
+
+SYNC_MEMBERS = 200
+# What one page of events may weigh: well under what may be queued for one connection.
+MAX_PAGE_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Events after a position, or why there can't be any; `position` is where to go on from."""
+
+    state: StreamState
+    events: list[Event]
+    position: Position
+    more: bool
+    reset: Reset | None
+
+
+def read_channel(
+    db: Database, caller: Caller, ref: str, after: int, epoch: str | None, limit: int
+) -> LogPage:
+    """Read a page of a channel's log.
+
+    Raises:
+        NotFoundError.
+    """
+    with db.snapshot() as conn:
+        stream = access.readable(conn, caller, ref).stream
+        state = log.get_state(conn, stream)
+        return page_after(conn, state, Position(after, epoch or state.epoch), limit)
+
+
+def page_after(
+    conn: Connection,
+    state: StreamState,
+    after: Position,
+    limit: int,
+    max_bytes: int = MAX_PAGE_BYTES,
+) -> LogPage:
+    """Read what came after a position, or say why that can't be done.
+
+    `state` and what is read must be of one snapshot, or a trimming in between would go unseen.
+    """
+    reset = judge_resume(after, state)
+    if reset is not None:
+        return LogPage(state, [], state.position, False, reset)
+    if after.offset == state.top or max_bytes <= 0:
+        return LogPage(state, [], after, after.offset < state.top, None)
+    events = log.read_after(conn, state, after.offset, limit=limit, max_bytes=max_bytes)
+    last = events[-1].position if events else after
+    return LogPage(state, events, last, last.offset < state.top, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Where a reader of a stream stands, or how many of the last events it wants."""
+
+    after: Position | None = None
+    history: int = 0
+
+
+class LogReader:
+    """What a node needs of the log: for repair, for subscriptions, for comparing tops."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def read(self, wishes: Mapping[str, Wish], limit: int, max_bytes: int) -> dict[str, LogPage]:
+        """Read pages of many streams at one moment; together they stay within `max_bytes`.
+
+        Streams that don't exist are left out.
+
+        Raises:
+            UnavailableError.
+        """
+        pages: dict[str, LogPage] = {}
+        with self._db.snapshot() as conn:
+            for name, state in log.states(conn, wishes).items():
+                page = page_after(conn, state, _start(wishes[name], state), limit, max_bytes)
+                max_bytes -= sum(len(event.json) for event in page.events)
+                pages[name] = page
+        return pages
+
+    def tops(self, streams: Iterable[str]) -> dict[str, StreamState]:
+        """Read where many streams stand, in one query.
+
+        Raises:
+            UnavailableError.
+        """
+        with self._db.read() as conn:
+            return log.states(conn, streams)
+
+
+def _start(wish: Wish, state: StreamState) -> Position:
+    if wish.after is not None:
+        return wish.after
+    return Position(max(state.trimmed, state.top - wish.history), state.epoch)
+
+
+def sync(db: Database, caller: Caller, ref: str, message_count: int) -> Json:
+    """Give a channel as it is at one position, all read in one transaction.
+
+    Raises:
+        NotFoundError.
+    """
+    with db.snapshot() as conn:
+        found = access.readable(conn, caller, ref)
+        state = log.get_state(conn, found.stream)
+        members = channels.list_members(conn, found.id, PageRequest(SYNC_MEMBERS))
+        newest = messages.list_page(conn, found.id, PageRequest(message_count))
+        mine = channels.find_member(conn, found.id, caller.user_id)
+        read_offset = channels.read_offset(conn, found.id, caller.user_id)
+        return {
+            "channel": channels.channel_json(found.channel),
+            "membership": None if mine is None else channels.member_json(mine),
+            "members": members.items,
+            "member_count": channels.count_members(conn, found.id),
+            "messages": newest.items[::-1],
+            "presence": None,
+            "read_offset": read_offset,
+            "unread": channels.count_unread(conn, found.id, caller.user_id, read_offset),
+            "position": state.position.as_json(),
+        }

@@ -1,0 +1,238 @@
+"""Messages of a channel: writing, editing, deleting, paging."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import Row
+
+from core import json, permissions
+from core.callers import Caller
+from core.errors import ForbiddenError, InvalidError, NotFoundError
+from core.events import Event
+from core.ids import new_id
+from core.pages import Json, Page, PageRequest
+from core.services import access
+from core.services.publish import check_size, log_event
+from core.services.users import Expect
+from core.store import log
+from core.store import messages as store
+from core.store.database import Database, Write
+from core.times import now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDraft:
+    """What somebody wants to say."""
+
+    body: str
+    data: Json | None = None
+    reply_to: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A message, the event that told of it (None: nothing changed), and whether it is a replay."""
+
+    message: Json
+    event: Event | None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Which messages of a channel, by offset, author and text."""
+
+    before: int | None = None
+    after: int | None = None
+    author: str | None = None
+    search: str | None = None
+    descending: bool = True
+
+
+def create(
+    db: Database, caller: Caller, ref: str, draft: MessageDraft, *, max_bytes: int
+) -> Posted:
+    """Post a message.
+
+    Raises:
+        NotFoundError, ForbiddenError, TooLargeError, InvalidError,
+        ConflictError: the key was used for another message.
+    """
+    data = None if draft.data is None else json.dumps(draft.data)
+    check_size(draft.body.encode() + (data or b""), max_bytes)
+    try:
+        with db.write() as write:
+            found = access.postable(write.conn, caller, ref)
+            _check_reply(write, found.id, draft.reply_to)
+            return _post(write, caller, found, draft, data)
+    except log.ReplayedError as replay:
+        return Posted(json.loads(replay.event.data), replay.event, replayed=True)
+
+
+def _check_reply(write: Write, channel_id: str, reply_to: str | None) -> None:
+    if reply_to is not None and store.find(write.conn, channel_id, reply_to) is None:
+        raise InvalidError.of("reply_to", "there is no such message in this channel")
+
+
+def _post(
+    write: Write, caller: Caller, found: access.Access, draft: MessageDraft, data: bytes | None
+) -> Posted:
+    now = now_ms()
+    values: Json = {
+        "id": new_id(),
+        "channel_id": found.id,
+        "author_id": caller.user_id,
+        "body": draft.body,
+        "data": None if data is None else data.decode(),
+        "reply_to": draft.reply_to,
+        "key": draft.key,
+        "created_ms": now,
+        "edited_ms": None,
+        "deleted_ms": None,
+    }
+
+    def render(offset: int) -> Json:
+        values.update(offset=offset, version=offset)
+        return store.message_json(SimpleNamespace(**values, author_username=caller.username))
+
+    event = log_event(
+        write,
+        found.stream,
+        "message.created",
+        render,
+        actor=caller.user_id,
+        at_ms=now,
+        key=draft.key,
+        asked=[draft.body, draft.data, draft.reply_to],
+    )
+    store.add(write, values)
+    return Posted(json.loads(event.data), event)
+
+
+def get_message(db: Database, caller: Caller, ref: str, message_id: str) -> Row[Any]:
+    """Read a message.
+
+    Raises:
+        NotFoundError.
+    """
+    with db.read() as conn:
+        return _get(conn, access.readable(conn, caller, ref), message_id)
+
+
+def _get(conn: Any, found: access.Access, message_id: str) -> Row[Any]:
+    row = store.find(conn, found.id, message_id)
+    if row is None:
+        raise NotFoundError("There is no such message.")
+    return row
+
+
+def list_messages(
+    db: Database, caller: Caller, ref: str, request: PageRequest, wanted: MessageFilter
+) -> Page:
+    """List a channel's messages.
+
+    Raises:
+        NotFoundError.
+    """
+    with db.read() as conn:
+        found = access.readable(conn, caller, ref)
+        return store.list_page(
+            conn,
+            found.id,
+            request,
+            before=wanted.before,
+            after=wanted.after,
+            author=wanted.author,
+            search=wanted.search,
+            descending=wanted.descending,
+        )
+
+
+def edit(
+    db: Database,
+    caller: Caller,
+    ref: str,
+    message_id: str,
+    changes: Json,
+    expect: Expect,
+    *,
+    max_bytes: int,
+) -> Posted:
+    """Change the body or data of one's own message.
+
+    Raises:
+        NotFoundError, ForbiddenError, TooLargeError, PreconditionFailedError.
+    """
+    with db.write() as write:
+        found, present = _take(write, caller, ref, message_id, expect)
+        if present.deleted_ms is not None:
+            raise NotFoundError("This message was deleted.")
+        if present.author_id != caller.user_id or not permissions.may_post(found.role):
+            raise ForbiddenError("Only its author may edit a message.")
+        stored = _as_stored(changes)
+        values = {name: value for name, value in stored.items() if present._mapping[name] != value}
+        if not values:
+            return Posted(store.message_json(present), None)
+        after = {**present._mapping, **values}
+        check_size((after["body"] + (after["data"] or "")).encode(), max_bytes)
+        now = now_ms()
+        values["edited_ms"] = now
+        return _change(write, caller, found, present, values, "message.updated", now)
+
+
+def _as_stored(changes: Json) -> Json:
+    if changes.get("data") is not None:
+        return {**changes, "data": json.dumps(changes["data"]).decode()}
+    return changes
+
+
+def delete(db: Database, caller: Caller, ref: str, message_id: str, expect: Expect) -> Posted:
+    """Delete a message, one's own or as a moderator. A tombstone stays; again changes nothing.
+
+    Raises:
+        NotFoundError, ForbiddenError, PreconditionFailedError.
+    """
+    with db.write() as write:
+        found, present = _take(write, caller, ref, message_id, expect)
+        own = present.author_id == caller.user_id and permissions.may_post(found.role)
+        if not (own or permissions.may_moderate(found.role)):
+            raise ForbiddenError("Only its author or a moderator may delete a message.")
+        if present.deleted_ms is not None:
+            return Posted(store.message_json(present), None)
+        now = now_ms()
+        values = {"body": None, "data": None, "deleted_ms": now}
+        return _change(write, caller, found, present, values, "message.deleted", now)
+
+
+def _take(
+    write: Write, caller: Caller, ref: str, message_id: str, expect: Expect
+) -> tuple[access.Access, Row[Any]]:
+    log.lock(write, access.readable(write.conn, caller, ref).stream)
+    found = access.readable(write.conn, caller, ref)
+    present = _get(write.conn, found, message_id)
+    expect(present.version)
+    return found, present
+
+
+def _change(
+    write: Write,
+    caller: Caller,
+    found: access.Access,
+    present: Row[Any],
+    values: Json,
+    type_: str,
+    now: int,
+) -> Posted:
+    changed: Json = {}
+
+    def apply(offset: int) -> Json:
+        values["version"] = offset
+        store.change(write, present.id, values)
+        merged = SimpleNamespace(**{**present._mapping, **values})
+        changed.update(store.message_json(merged))
+        return changed
+
+    event = log_event(write, found.stream, type_, apply, actor=caller.user_id, at_ms=now)
+    return Posted(changed, event)

@@ -1,0 +1,1 @@
+"""The database: models, transactions, the log, and queries, one file a noun."""

@@ -1,0 +1,122 @@
+"""Transactions: the only way to the database, on SQLite and PostgreSQL alike.
+
+`write()` commits, and only then announces the events that were appended in it: no service can
+emit what is not committed, nor forget to emit what is.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from core.errors import UnavailableError
+from core.events import Control, Event
+
+
+@dataclass(slots=True)
+class Write:
+    """A write transaction under way, and what is to be announced once it is committed."""
+
+    conn: Connection
+    events: list[Event] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
+
+
+Announce = Callable[[list[Event], list[Control]], None]
+
+
+def _announce_nowhere(_events: list[Event], _controls: list[Control]) -> None:
+    """Stand in where no node runs: watchers elsewhere find the events when they compare tops."""
+
+
+class Database:
+    """Hands out transactions.
+
+    Raises, from every transaction: UnavailableError where the database does not answer.
+    """
+
+    def __init__(self, engine: Engine, *, sqlite_synchronous: str = "FULL") -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self._announce: Announce = _announce_nowhere
+        self._single = engine
+        # One writer at a time is SQLite's own rule. Waiting here lets other greenlets run;
+        # waiting in SQLite would stop them, the lock's holder among them.
+        self._turn: AbstractContextManager[Any] = nullcontext()
+        if self.is_sqlite:
+            self._turn = threading.Lock()
+            _prepare_sqlite(engine, sqlite_synchronous)
+        else:
+            self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._frozen = (
+            engine
+            if self.is_sqlite
+            else engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        )
+
+    def announce_to(self, announce: Announce) -> None:
+        """Say who hears of committed events, in the committing thread, right after the commit."""
+        self._announce = announce
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Read; each statement sees what is committed when it runs."""
+        with _translated(), self._single.connect() as conn:
+            yield conn
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Read; every statement sees the same moment."""
+        with _translated(), self._frozen.connect() as conn:
+            yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[Write]:
+        """Change, commit, announce; or raise, and nothing has happened."""
+        with _translated(), self._turn, self.engine.connect() as conn:
+            if self.is_sqlite:
+                conn = conn.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+            write = Write(conn)
+            with conn.begin():
+                yield write
+        if write.events or write.controls:
+            self._announce(write.events, write.controls)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise UnavailableError("Every database connection is busy. Try again.") from error
+    except (OperationalError, InterfaceError) as error:
+        raise UnavailableError("The database does not answer. Try again.") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise UnavailableError("The database connection broke. Try again.") from error
+        raise
+
+
+def _prepare_sqlite(engine: Engine, synchronous: str) -> None:
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: object) -> None:
+        # Transactions are begun below, by our own word: the driver would begin them too late,
+        # after the first read, and a writer would then fail instead of waiting.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={synchronous}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA busy_timeout=5000")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        conn.exec_driver_sql(conn.get_execution_options().get("sqlite_begin", "BEGIN"))

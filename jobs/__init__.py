@@ -1,0 +1,1 @@
+"""Background work. Embedded, it runs in greenlets of the node."""

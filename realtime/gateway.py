@@ -1,0 +1,314 @@
+"""The socket door: who may connect, what becomes of each packet, and whose access has ended.
+
+Every packet is acked: with what its handler gives, or with an error. Nothing is emitted before
+authentication, and nothing that a client sends can raise past this module.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from flask import request
+from flask_socketio import ConnectionRefusedError as RefusedError
+from flask_socketio import SocketIO
+
+from core.callers import Caller, Claims
+from core.errors import (
+    BadRequestError,
+    FanfareError,
+    InternalError,
+    RateLimitedError,
+    TooManyConnectionsError,
+    describe,
+)
+from core.events import Control, user_stream
+from core.metrics import PACKETS
+from core.services import access
+from core.services.callers import Callers
+from core.services.history import Wish
+from core.store.database import Database
+from core.times import now_ms, to_rfc3339
+from core.validation import check
+from realtime import green
+from realtime.connections import Connections
+from realtime.node import Node, Outcome
+from realtime.packets import PACKETS as SCHEMAS
+from realtime.packets import Auth
+from realtime.transport import Connection, ConnectionLimits, Wire
+
+_log = structlog.get_logger(__name__)
+
+# So long before its token expires, a connection is told.
+_WARNING_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """What is allowed at this door, and told to clients in `ready`."""
+
+    connection: ConnectionLimits
+    max_connections_per_user: int
+    max_event_bytes: int
+    auth_timeout_s: float
+    ping_interval_s: float
+    ping_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gateway works with."""
+
+    db: Database
+    node: Node
+    callers: Callers
+    verify: Callable[[str], Claims]
+    get_profile: Callable[[Caller], dict[str, Any]]
+    node_id: str
+    limits: GatewayLimits
+
+
+# A handler takes the connection and its validated packet, and gives what the ack adds to `ok`;
+# or it takes `reply` as well, and calls it itself.
+Reply = Callable[[dict[str, Any]], None]
+Handler = Callable[["Gateway", Connection, Any, Reply], dict[str, Any] | None]
+
+
+class Gateway:
+    """Handles everything that comes in by sockets."""
+
+    def __init__(self, socketio: SocketIO, parts: Parts, handlers: dict[str, Handler]) -> None:
+        self.parts = parts
+        self.connections = Connections()
+        # Moves whenever somebody's access ends: what was judged before must be judged again.
+        self.access_changes = 0
+        self._handlers = handlers
+        self._server = socketio.server
+        socketio.on_event("connect", self._on_connect)
+        self._wire = Wire(socketio.server, self, parts.limits.auth_timeout_s)
+        parts.node.tell_controls_to(self._on_control)
+
+    # Connecting.
+
+    def _on_connect(self, auth: object = None) -> None:
+        # Whatever happens here must end in this one exception: for a TypeError the library
+        # would call again, without the token.
+        try:
+            self._admit(auth, request.sid)  # type: ignore[attr-defined]
+        except FanfareError as error:
+            raise _refusal(error) from None
+        except Exception:
+            _log.exception("connect failed")
+            raise _refusal(InternalError("The server failed.")) from None
+
+    def _admit(self, auth: object, sid: str) -> None:
+        caller = self._authenticate(check(Auth, auth if isinstance(auth, dict) else {}).token)
+        limits = self.parts.limits
+        if self.connections.count(caller.user_id) >= limits.max_connections_per_user:
+            raise TooManyConnectionsError("You have too many open connections.")
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
+        socket = self._server.eio.sockets[eio_sid]
+        connection = Connection(socket, caller, limits.connection)
+        self.connections.add(eio_sid, connection)
+        _log.info("connected", connection=connection.id, user=caller.user_id)
+
+    def _authenticate(self, token: str) -> Caller:
+        return self.parts.callers.authenticate(self.parts.verify(token))
+
+    def is_connected(self, sid: str) -> bool:
+        """Tell whether a client was accepted."""
+        return self.connections.find(sid) is not None
+
+    def on_connected(self, sid: str) -> None:
+        """Greet a client: it follows its own stream from now on."""
+        connection = self.connections.find(sid)
+        if connection is None:
+            return
+        try:
+            self._greet(connection)
+        except FanfareError as error:
+            connection.say_goodbye(error.code, error.detail, "later", 1)
+
+    def _greet(self, connection: Connection) -> None:
+        own = user_stream(connection.user_id)
+        profile = self.parts.get_profile(connection.caller)
+        connection.streams.add(own)
+        self._watch_expiry(connection)
+
+        def answer(outcomes: dict[str, Outcome]) -> None:
+            position = outcomes[own].position.as_json()
+            connection.emit("ready", self._ready(connection, profile, position))
+
+        self.parts.node.subscribe(connection, {own: Wish()}, 1, answer)
+
+    def _ready(self, connection: Connection, profile: Any, position: Any) -> dict[str, Any]:
+        limits = self.parts.limits
+        return {
+            "user": profile,
+            "connection_id": connection.id,
+            "node": self.parts.node_id,
+            "server_time": to_rfc3339(now_ms()),
+            "limits": {
+                "max_event_bytes": limits.max_event_bytes,
+                "max_subscriptions": limits.connection.max_subscriptions,
+                "max_queued_bytes": limits.connection.max_queued_bytes,
+                "max_events_per_s": limits.connection.max_events_per_s,
+                "ping_interval_s": limits.ping_interval_s,
+                "ping_timeout_s": limits.ping_timeout_s,
+            },
+            "position": position,
+        }
+
+    # The token's end.
+
+    def _watch_expiry(self, connection: Connection) -> None:
+        connection.cancel_timers()
+        left_s = (connection.caller.expires_at_ms - now_ms()) / 1000
+        connection.timers = [
+            green.later(max(0, left_s - _WARNING_S), self._warn, connection),
+            green.later(max(0, left_s), self._expire, connection),
+        ]
+
+    def _warn(self, connection: Connection) -> None:
+        left_s = max(0, round((connection.caller.expires_at_ms - now_ms()) / 1000))
+        connection.emit("auth.expiring", {"expires_in": left_s})
+
+    def _expire(self, connection: Connection) -> None:
+        connection.say_goodbye("token_expired", "The access token has expired.", "now")
+
+    def refresh(self, connection: Connection, token: str) -> int:
+        """Go on with a fresh token of the same user; give the seconds that it is good for.
+
+        Raises:
+            UnauthorizedError.
+        """
+        caller = self._authenticate(token)
+        if caller.user_id != connection.user_id:
+            raise BadRequestError("The token is another user's.")
+        connection.caller = caller
+        self._watch_expiry(connection)
+        return max(0, (caller.expires_at_ms - now_ms()) // 1000)
+
+    # Packets.
+
+    def on_packet(self, sid: str, name: str, args: list[Any], ack_id: str | None) -> None:
+        """Handle one packet and ack it, whatever happens."""
+        connection = self.connections.find(sid)
+        if connection is None or connection.is_ending:
+            return
+
+        def reply(body: dict[str, Any]) -> None:
+            if ack_id is not None:
+                connection.ack(ack_id, {"ok": True, **body})
+
+        known = name if name in self._handlers else "unknown"
+        try:
+            self._handle(connection, name, args, reply)
+            PACKETS.labels(known, "ok").inc()
+        except FanfareError as error:
+            PACKETS.labels(known, error.code).inc()
+            self._refuse(connection, error, ack_id)
+        except Exception:
+            PACKETS.labels(known, "internal").inc()
+            _log.exception("packet failed", packet=known, connection=connection.id)
+            self._refuse(connection, InternalError("The server failed."), ack_id)
+
+    def _handle(self, connection: Connection, name: str, args: list[Any], reply: Reply) -> None:
+        wait_s = connection.bucket.take(time.monotonic())
+        if wait_s:
+            raise RateLimitedError("Too many packets.", round(wait_s, 3))
+        handler = self._handlers.get(name)
+        if handler is None:
+            raise BadRequestError("There is no such event.")
+        if len(args) != 1 or not isinstance(args[0], dict):
+            raise BadRequestError("An event takes one object.")
+        answer = handler(self, connection, check(SCHEMAS[name], args[0]), reply)
+        if answer is not None:
+            reply(answer)
+
+    def on_malformed(self, sid: str, detail: str, ack_id: str | None) -> None:
+        """Refuse what is no event."""
+        connection = self.connections.find(sid)
+        if connection is not None:
+            self._refuse(connection, BadRequestError(detail), ack_id)
+
+    def _refuse(self, connection: Connection, error: FanfareError, ack_id: str | None) -> None:
+        if ack_id is not None:
+            connection.ack(ack_id, {"ok": False, "error": describe(error)})
+
+    # Endings.
+
+    def on_gone(self, sid: str) -> None:
+        """Let go of everything that a closed connection held."""
+        connection = self.connections.remove(sid)
+        if connection is None:
+            return
+        connection.is_ending = True
+        connection.cancel_timers()
+        for stream in connection.streams:
+            self.parts.node.unsubscribe(connection, stream)
+        _log.info("disconnected", connection=connection.id, user=connection.user_id)
+
+    def _on_control(self, control: Control) -> None:
+        self.access_changes += 1
+        self.parts.callers.forget(control)
+        if control.kind == "session_revoked":
+            for connection in self.connections.of_user(control.user_id):
+                if connection.caller.session_id == control.session_id:
+                    _say_revoked(connection)
+        elif control.kind == "user_disabled":
+            for connection in self.connections.of_user(control.user_id):
+                _say_revoked(connection)
+        elif control.kind == "stream_closed":
+            self._close_stream(control.stream)
+        elif control.kind == "access_lost":
+            self._lose_access(control)
+
+    def _close_stream(self, stream: str) -> None:
+        for watcher in self.parts.node.hub.watchers(stream):
+            if isinstance(watcher, Connection):
+                self.end_subscription(watcher, stream, "not_found")
+
+    def _lose_access(self, control: Control) -> None:
+        # Ended first and looked up afterwards would be wrong for somebody who may still read;
+        # looked up here would make the one who caused it wait for our query.
+        for connection in self.connections.of_user(control.user_id):
+            streams = {control.stream} if control.stream else set(connection.streams)
+            green.spawn(self._check_access, connection, streams & connection.streams)
+
+    def _check_access(self, connection: Connection, streams: set[str]) -> None:
+        try:
+            caller = self.parts.callers.authenticate(_claims_of(connection.caller))
+            connection.caller = caller
+            with self.parts.db.read() as conn:
+                kept = access.readable_streams(conn, caller, streams)
+        except FanfareError as error:
+            # In doubt, out: the client comes back and is judged anew.
+            connection.say_goodbye(error.code, error.detail, "now")
+            return
+        for stream in streams - kept.keys():
+            self.end_subscription(connection, stream, "forbidden")
+
+    def end_subscription(self, connection: Connection, stream: str, code: str) -> None:
+        """Stop a watcher that lost access, and tell it."""
+        connection.streams.discard(stream)
+        self.parts.node.unsubscribe(connection, stream)
+        connection.emit("unsubscribed", {"stream": stream, "code": code})
+
+    def say_goodbye_to_all(self) -> None:
+        """Tell everybody that this node ends: another, or its successor, takes over."""
+        for connection in self.connections:
+            connection.say_goodbye("draining", "The node is shutting down.", "later", 1)
+
+
+def _say_revoked(connection: Connection) -> None:
+    connection.say_goodbye("token_revoked", "The session has ended.", "never")
+
+
+def _claims_of(caller: Caller) -> Claims:
+    return Claims(caller.user_id, caller.session_id, caller.expires_at_ms)
+
+
+def _refusal(error: FanfareError) -> RefusedError:
+    return RefusedError(error.detail, {"code": error.code, "detail": error.detail})

@@ -1,0 +1,124 @@
+"""The only file that names eventlet: greenlets, timers, threads, and the server loop.
+
+Kept small enough to be written again for another loop in a day.
+"""
+
+import os
+import socket
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+# It warns of its own retirement at each import; docs/decisions has our answer.
+warnings.filterwarnings("ignore", message="\\s*Eventlet is deprecated")
+
+import eventlet
+import eventlet.queue
+import eventlet.semaphore
+import eventlet.tpool
+import eventlet.wsgi
+
+# How many password hashes are made at once: each takes a thread and 19 MiB.
+_THREADS = 4
+# eventlet.wsgi stops accepting at 1,024 unless told otherwise; the files of the process
+# are the real bound.
+_MOST_SOCKETS = 100_000
+
+
+class Timer(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None:
+        """Forget the call."""
+
+
+def patch() -> None:
+    """Make blocking calls of the standard library and of psycopg cooperate. Before other imports.
+
+    psycopg reads its variable at its first import; its other ways of waiting stop the loop.
+    """
+    os.environ.setdefault("PSYCOPG_WAIT_FUNC", "wait_select")
+    os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+    eventlet.monkey_patch()
+
+
+def spawn(work: Callable[..., object], *args: object) -> None:
+    """Run something soon, beside what runs now."""
+    eventlet.spawn_n(work, *args)
+
+
+def later(seconds: float, work: Callable[..., object], *args: object) -> Timer:
+    """Run something after a time, in a greenlet of its own."""
+    timer: Timer = eventlet.hubs.get_hub().schedule_call_global(
+        seconds, eventlet.spawn_n, work, *args
+    )
+    return timer
+
+
+def sleep(seconds: float) -> None:
+    """Let others run for a time."""
+    eventlet.sleep(seconds)
+
+
+def make_lock() -> AbstractContextManager[object]:
+    """Make a lock that lets others run while somebody waits for it."""
+    lock: AbstractContextManager[object] = eventlet.semaphore.Semaphore(1)
+    return lock
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    """Run something that computes for long on a real thread, and wait for it greenly."""
+    eventlet.tpool.set_num_threads(_THREADS)
+    return eventlet.tpool.execute(work)
+
+
+def mark_handled() -> None:
+    """Tell the WSGI server that the socket was taken over and needs no response."""
+    eventlet.wsgi.WSGI_LOCAL.already_handled = True
+
+
+class ByteQueue(eventlet.queue.Queue):  # type: ignore[misc]
+    """A queue of Engine.IO packets that knows how many bytes wait in it."""
+
+    queued_bytes = 0
+
+    def _put(self, item: Any) -> None:
+        self.queued_bytes += _weight(item)
+        super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self.queued_bytes -= _weight(item)
+        return item
+
+
+def _weight(packet: Any) -> int:
+    data = getattr(packet, "data", None)
+    return len(data) if isinstance(data, str | bytes) else 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind a port; 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener: socket.socket = eventlet.listen((host, port), family=family, backlog=4096)
+    return listener
+
+
+def serve(listener: socket.socket, app: Any) -> None:
+    """Serve a WSGI application for ever."""
+    eventlet.wsgi.server(
+        listener,
+        app,
+        max_size=_MOST_SOCKETS,
+        log_output=False,
+        debug=False,
+        socket_timeout=60,
+        capitalize_response_headers=False,
+    )
+
+
+def end() -> None:
+    """End the process with status 0, though the server's loop would go on."""
+    eventlet.hubs.get_hub().schedule_call_global(0, sys.exit, 0)

@@ -1,0 +1,197 @@
+"""One function a packet: from its validated form to one service, and to its ack."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from core import json
+from core.errors import NotFoundError, TooManySubscriptionsError, describe
+from core.services import access, messages, publish, reads
+from core.services.history import Wish
+from realtime import packets
+from realtime.gateway import Gateway, Handler, Reply
+from realtime.node import Outcome
+from realtime.transport import Connection
+
+Ack = dict[str, Any]
+
+
+def _subscribe(
+    gateway: Gateway, connection: Connection, packet: packets.Subscribe, reply: Reply
+) -> None:
+    after = packet.after.position() if packet.after else None
+    wishes = {packet.stream: Wish(after, packet.history)}
+
+    def answer(acks: dict[str, Ack]) -> None:
+        ack = acks[packet.stream]
+        if "error" in ack:
+            raise NotFoundError(ack["error"]["detail"])
+        reply(ack)
+
+    _watch(gateway, connection, wishes, packet.limit, answer)
+
+
+def _resume(gateway: Gateway, connection: Connection, packet: packets.Resume, reply: Reply) -> None:
+    wishes = {stream: Wish(at.position()) for stream, at in packet.positions.items()}
+    _watch(gateway, connection, wishes, 500, lambda acks: reply({"streams": acks}))
+
+
+def _watch(
+    gateway: Gateway, connection: Connection, wishes: Mapping[str, Wish], limit: int, answer: Any
+) -> None:
+    """Subscribe to all of `wishes`, and answer with an ack for each."""
+    names = _resolve(gateway, connection, wishes)
+    _check_room(gateway, connection, set(names.values()))
+    connection.streams.update(names.values())
+    by_name = {name: wishes[asked] for asked, name in names.items()}
+    watched: set[str] = set()
+
+    def on_outcomes(outcomes: dict[str, Outcome]) -> None:
+        watched.update(outcomes)
+        answer({asked: _ack_of(outcomes.get(names.get(asked, ""))) for asked in wishes})
+
+    try:
+        gateway.parts.node.subscribe(connection, by_name, limit, on_outcomes)
+    finally:
+        connection.streams.difference_update(by_name.keys() - watched)
+
+
+def _resolve(gateway: Gateway, connection: Connection, asked: Iterable[str]) -> dict[str, str]:
+    # Access that ends while we read it is told to connections that watch, and this one does
+    # not yet: so read again whenever some access ended meanwhile.
+    while True:
+        seen = gateway.access_changes
+        with gateway.parts.db.read() as conn:
+            names = access.readable_streams(conn, connection.caller, asked)
+        if seen == gateway.access_changes:
+            return names
+
+
+def _check_room(gateway: Gateway, connection: Connection, wanted: set[str]) -> None:
+    # The own stream comes on top: nobody asked for it.
+    most = gateway.parts.limits.connection.max_subscriptions + 1
+    if len(connection.streams | wanted) > most:
+        raise TooManySubscriptionsError(f"A connection may watch {most - 1} streams.")
+
+
+def _ack_of(outcome: Outcome | None) -> Ack:
+    if outcome is None:
+        return {"ok": False, "error": describe(NotFoundError("There is no such stream."))}
+    return {
+        "ok": True,
+        "stream": outcome.stream,
+        "position": outcome.position.as_json(),
+        "events": [json.Raw(event) for event in outcome.events],
+        "more": outcome.more,
+        "reset": outcome.reset.as_json() if outcome.reset else None,
+    }
+
+
+def _unsubscribe(
+    gateway: Gateway, connection: Connection, packet: packets.Unsubscribe, _reply: Reply
+) -> Ack:
+    stream = _full_name(gateway, connection, packet.stream)
+    if stream not in connection.streams:
+        raise NotFoundError("You do not watch this stream.")
+    connection.streams.discard(stream)
+    gateway.parts.node.unsubscribe(connection, stream)
+    return {}
+
+
+def _full_name(gateway: Gateway, connection: Connection, asked: str) -> str:
+    if asked in connection.streams:
+        return asked
+    return _resolve(gateway, connection, [asked]).get(asked, asked)
+
+
+def _publish(
+    gateway: Gateway, connection: Connection, packet: packets.Publish, _reply: Reply
+) -> Ack:
+    draft = publish.Draft(packet.stream, packet.type, packet.data, packet.key, packet.ephemeral)
+    parts, max_bytes = gateway.parts, gateway.parts.limits.max_event_bytes
+    if packet.ephemeral:
+        signal = publish.signal(parts.db, connection.caller, draft, max_bytes=max_bytes)
+        parts.node.emit_signal(signal, but=connection)
+        return {}
+    done = publish.publish(parts.db, connection.caller, draft, max_bytes=max_bytes)
+    return {"position": done.event.position.as_json(), "replayed": done.replayed}
+
+
+def _message_create(
+    gateway: Gateway, connection: Connection, packet: packets.MessageCreate, _reply: Reply
+) -> Ack:
+    draft = messages.MessageDraft(packet.body, packet.data, packet.reply_to, packet.key)
+    return _posted(
+        messages.create(
+            gateway.parts.db,
+            connection.caller,
+            packet.channel,
+            draft,
+            max_bytes=gateway.parts.limits.max_event_bytes,
+        )
+    )
+
+
+def _message_update(
+    gateway: Gateway, connection: Connection, packet: packets.MessageUpdate, _reply: Reply
+) -> Ack:
+    return _posted(
+        messages.edit(
+            gateway.parts.db,
+            connection.caller,
+            packet.channel,
+            packet.id,
+            {"body": packet.body},
+            _any_version,
+            max_bytes=gateway.parts.limits.max_event_bytes,
+        )
+    )
+
+
+def _message_delete(
+    gateway: Gateway, connection: Connection, packet: packets.MessageDelete, _reply: Reply
+) -> Ack:
+    return _posted(
+        messages.delete(
+            gateway.parts.db, connection.caller, packet.channel, packet.id, _any_version
+        )
+    )
+
+
+def _any_version(_version: int) -> None:
+    """Expect nothing: the socket has no If-Match."""
+
+
+def _posted(posted: messages.Posted) -> Ack:
+    position = posted.event.position.as_json() if posted.event else None
+    return {"message": posted.message, "position": position, "replayed": posted.replayed}
+
+
+def _typing(gateway: Gateway, connection: Connection, packet: packets.Typing, _reply: Reply) -> Ack:
+    signal = publish.typing(gateway.parts.db, connection.caller, packet.channel)
+    gateway.parts.node.emit_signal(signal, but=connection)
+    return {}
+
+
+def _read(gateway: Gateway, connection: Connection, packet: packets.Read, _reply: Reply) -> Ack:
+    mark = reads.mark(gateway.parts.db, connection.caller, packet.channel, packet.offset)
+    return mark.as_json()
+
+
+def _auth_refresh(
+    gateway: Gateway, connection: Connection, packet: packets.AuthRefresh, _reply: Reply
+) -> Ack:
+    return {"expires_in": gateway.refresh(connection, packet.token)}
+
+
+HANDLERS: dict[str, Handler] = {
+    "subscribe": _subscribe,
+    "unsubscribe": _unsubscribe,
+    "resume": _resume,
+    "publish": _publish,
+    "message.create": _message_create,
+    "message.update": _message_update,
+    "message.delete": _message_delete,
+    "typing": _typing,
+    "read": _read,
+    "auth.refresh": _auth_refresh,
+}

@@ -1,0 +1,294 @@
+"""One node: puts the events of each watched stream in order, repairs gaps, answers subscriptions.
+
+The node delivers offset top + 1, drops what it has delivered, and reads the log when a hint is
+missing. Every few seconds it compares its tops with the log, so a lost hint costs that long.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from core import json
+from core.errors import FanfareError
+from core.events import Control, Event, Signal
+from core.metrics import EVENTS, REPAIRS, STREAMS
+from core.positions import Position, Reset, StreamState
+from core.services.history import LogPage, LogReader, Wish
+from realtime import green
+from realtime.bus import Bus, Hint, SignalHint
+from realtime.hub import ALWAYS, Frame, Hub, Watcher
+from realtime.track import TailBudget, Track
+
+_log = structlog.get_logger(__name__)
+
+# Two commits of one stream may be announced in the wrong order by a hair. So long is waited
+# for the earlier one before the log is asked.
+_PATIENCE_S = 0.02
+_COMPARE_AT_ONCE = 500
+_REPAIR_EVENTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to one subscription: events in wire form, and where the watcher stands then."""
+
+    stream: str
+    position: Position
+    events: list[bytes]
+    more: bool
+    reset: Reset | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLimits:
+    """Sizes and times of a node."""
+
+    page_bytes: int = 512 * 1024
+    tail_events: int = 256
+    tail_bytes: int = 64 * 1024 * 1024
+    compare_interval_s: float = 2.0
+    linger_s: float = 30.0
+
+
+# Hands the outcomes to the watcher. Must not let others run: what is held is released after it.
+Answer = Callable[[dict[str, Outcome]], None]
+
+
+class Node:
+    """The watched streams of this process."""
+
+    def __init__(self, hub: Hub, bus: Bus, log: LogReader, limits: NodeLimits) -> None:
+        self.hub = hub
+        self._bus = bus
+        self._log = log
+        self._limits = limits
+        self._tracks: dict[str, Track] = {}
+        self._budget = TailBudget(limits.tail_bytes)
+        self._control_listeners: list[Callable[[Control], None]] = []
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin to hear other nodes and to compare tops."""
+        self._bus.start(self)
+        green.spawn(self._compare_for_ever)
+
+    def stop(self) -> None:
+        """Compare no more."""
+        self._stopped = True
+
+    def tell_controls_to(self, listener: Callable[[Control], None]) -> None:
+        """Say who acts on lost access. The listener must not wait for anything."""
+        self._control_listeners.append(listener)
+
+    # What comes from this node's own commits.
+
+    def committed(self, events: list[Event], controls: list[Control]) -> None:
+        """Deliver what was just committed here, and give the other nodes a hint of it."""
+        EVENTS.inc(len(events))
+        for event in events:
+            hint = Hint(event.stream, event.epoch, event.offset, event.json)
+            self.on_hint(hint)
+            self._bus.publish(hint)
+        for control in controls:
+            self.on_control(control)
+            self._bus.control(control)
+
+    def emit_signal(self, signal: Signal, but: Watcher | None = None) -> None:
+        """Give a signal to whoever watches, here and on other nodes, but not to its maker."""
+        self.hub.fan_out_signal(signal.stream, Frame("signal", signal.json), but)
+        self._bus.signal(SignalHint(signal.stream, signal.json))
+
+    # What comes from the bus.
+
+    def on_hint(self, hint: Hint) -> None:
+        """Take a hint of a committed event."""
+        track = self._tracks.get(hint.stream)
+        if track is not None and not track.offer(hint.epoch, hint.offset, hint.json):
+            self._repair_soon(track)
+
+    def on_signal(self, signal: SignalHint) -> None:
+        """Take a signal of another node."""
+        self.hub.fan_out_signal(signal.stream, Frame("signal", signal.json))
+
+    def on_control(self, control: Control) -> None:
+        """Take word of lost access."""
+        for listener in self._control_listeners:
+            listener(control)
+
+    # Subscriptions.
+
+    def subscribe(
+        self, watcher: Watcher, wishes: Mapping[str, Wish], limit: int, answer: Answer
+    ) -> None:
+        """Subscribe a watcher to streams and answer with what it missed.
+
+        Streams that have gone (or that the watcher lost meanwhile) are not in the answer. A
+        stream with more to come, or none, is watched only when a later call reaches its end.
+
+        Raises:
+            UnavailableError: the log can't be read; nothing is watched then.
+        """
+        outcomes: dict[str, Outcome] = {}
+        try:
+            for stream in wishes:
+                self._hold(stream, watcher)
+            outcomes = self._outcomes(wishes, limit)
+            outcomes = {s: o for s, o in outcomes.items() if self.hub.is_held(s, watcher)}
+            answer(outcomes)
+        finally:
+            for stream in wishes:
+                outcome = outcomes.get(stream)
+                if outcome is None or outcome.more:
+                    self.unsubscribe(watcher, stream)
+                else:
+                    self.hub.release(stream, watcher, outcome.position.offset)
+
+    def unsubscribe(self, watcher: Watcher, stream: str) -> bool:
+        """Stop watching; tell whether there was anything to stop."""
+        was = self.hub.drop(stream, watcher)
+        track = self._tracks.get(stream)
+        if track is not None and not self.hub.is_watched(stream):
+            # It lingers: who was cut off comes back soon, and finds the tail still in memory.
+            track.idle_since = time.monotonic()
+            if track.top is None:
+                self._forget(track)
+        return was
+
+    def _hold(self, stream: str, watcher: Watcher) -> None:
+        if stream not in self._tracks:
+            self._tracks[stream] = self._new_track(stream)
+            self._bus.join(stream)
+            STREAMS.set(len(self._tracks))
+        self._tracks[stream].idle_since = None
+        self.hub.hold(stream, watcher)
+
+    def _new_track(self, stream: str) -> Track:
+        def deliver(offset: int, body: bytes) -> None:
+            self.hub.fan_out(stream, offset, Frame("event", body))
+
+        return Track(stream, deliver, self._budget, self._limits.tail_events)
+
+    def _outcomes(self, wishes: Mapping[str, Wish], limit: int) -> dict[str, Outcome]:
+        budget = self._limits.page_bytes
+        outcomes: dict[str, Outcome] = {}
+        for stream, wish in wishes.items():
+            outcome = self._from_memory(self._tracks[stream], wish, limit, budget)
+            if outcome is not None:
+                outcomes[stream] = outcome
+                budget -= sum(map(len, outcome.events))
+        rest = {stream: wish for stream, wish in wishes.items() if stream not in outcomes}
+        if rest:
+            for stream, page in self._log.read(rest, limit, budget).items():
+                outcomes[stream] = self._from_log(stream, page)
+        return outcomes
+
+    def _from_memory(self, track: Track, wish: Wish, limit: int, budget: int) -> Outcome | None:
+        if track.top is None:
+            return None
+        here = Position(track.top, track.epoch)
+        after = wish.after or Position(max(0, track.top - wish.history), track.epoch)
+        events = track.tail_after(after, max(limit, wish.history), budget)
+        return None if events is None else Outcome(track.stream, here, events, False, None)
+
+    def _from_log(self, stream: str, page: LogPage) -> Outcome:
+        if not page.more:
+            self._reach(self._tracks[stream], page.state)
+        events = [event.json for event in page.events]
+        return Outcome(stream, page.position, events, page.more, page.reset)
+
+    def _reach(self, track: Track, state: StreamState) -> None:
+        # The watcher will stand at the log's top; the node must stand there as well, or it
+        # would deliver to that watcher what its answer held already.
+        track.start(state.position)
+        if track.epoch != state.epoch or (track.top or 0) < state.top:
+            self._repair(track)
+        elif track.has_gap:
+            self._repair_soon(track)
+
+    # Order and repair.
+
+    def _repair_soon(self, track: Track) -> None:
+        if not track.repairing:
+            track.repairing = True
+            green.later(_PATIENCE_S, self._repair_if_needed, track)
+
+    def _repair_if_needed(self, track: Track) -> None:
+        track.repairing = False
+        if self._tracks.get(track.stream) is track:
+            try:
+                self._repair(track)
+            except FanfareError as error:
+                _log.warning("repair failed", stream=track.stream, code=error.code)
+
+    def _repair(self, track: Track) -> None:
+        """Read the log from the track's top on, until nothing is missing."""
+        REPAIRS.inc()
+        while track.top is not None:
+            start = Position(track.top, track.epoch)
+            wish = {track.stream: Wish(start)}
+            page = self._log.read(wish, _REPAIR_EVENTS, self._limits.page_bytes).get(track.stream)
+            if page is None:
+                return
+            if page.reset is not None:
+                self._reset(track, start, page.reset)
+                return
+            for event in page.events:
+                track.offer(event.epoch, event.offset, event.json)
+            if not page.more:
+                return
+
+    def _reset(self, track: Track, start: Position, reset: Reset) -> None:
+        if Position(track.top or 0, track.epoch) != start:
+            return  # Somebody else repaired it while the log was read.
+        _log.warning("stream reset", stream=track.stream, reason=reset.reason)
+        track.restart(reset.top)
+        told = {
+            "stream": track.stream,
+            "reason": reset.reason,
+            "position": reset.top.as_json(),
+        }
+        self.hub.fan_out(track.stream, ALWAYS, Frame("reset", json.dumps(told)))
+
+    def _compare_for_ever(self) -> None:
+        while not self._stopped:
+            # Jitter: many nodes must not ask the database in step.
+            green.sleep(self._limits.compare_interval_s * random.uniform(0.75, 1.25))
+            try:
+                self._forget_idle()
+                self.compare()
+            except FanfareError as error:
+                _log.warning("comparing tops failed", code=error.code)
+            except Exception:
+                _log.exception("comparing tops failed")
+
+    def compare(self) -> None:
+        """Look up where all watched streams stand, and repair those that fell behind.
+
+        Raises:
+            UnavailableError.
+        """
+        names = [name for name, track in self._tracks.items() if track.top is not None]
+        for first in range(0, len(names), _COMPARE_AT_ONCE):
+            for name, state in self._log.tops(names[first : first + _COMPARE_AT_ONCE]).items():
+                track = self._tracks.get(name)
+                if track is not None and _is_behind(track, state):
+                    self._repair(track)
+
+    def _forget_idle(self) -> None:
+        dead = time.monotonic() - self._limits.linger_s
+        for track in list(self._tracks.values()):
+            if track.idle_since is not None and track.idle_since < dead:
+                self._forget(track)
+
+    def _forget(self, track: Track) -> None:
+        track.forget_tail()
+        del self._tracks[track.stream]
+        self._bus.leave(track.stream)
+        STREAMS.set(len(self._tracks))
+
+
+def _is_behind(track: Track, state: StreamState) -> bool:
+    return track.top is not None and (state.epoch != track.epoch or state.top != track.top)

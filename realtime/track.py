@@ -1,0 +1,118 @@
+"""What a node knows of one stream: the top it has delivered, what came early, and a short tail."""
+
+from collections import deque
+from collections.abc import Callable
+
+from core.positions import Position
+
+Deliver = Callable[[int, bytes], None]
+
+# Hints that come before the one that they follow wait here; beyond it the log is read anyway.
+_MOST_EARLY = 256
+
+
+class TailBudget:
+    """Bounds what the tails of all streams hold together."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.left = max_bytes
+
+
+class Track:
+    """One stream on one node. Starts without a top; hints wait until it is known."""
+
+    __slots__ = (
+        "_budget",
+        "_early",
+        "_tail",
+        "_tail_events",
+        "deliver",
+        "epoch",
+        "idle_since",
+        "repairing",
+        "stream",
+        "top",
+    )
+
+    def __init__(self, stream: str, deliver: Deliver, budget: TailBudget, tail_events: int) -> None:
+        self.stream = stream
+        self.deliver = deliver
+        self.epoch = ""
+        self.top: int | None = None
+        self.repairing = False
+        self.idle_since: float | None = None
+        self._early: dict[int, tuple[str, bytes]] = {}
+        self._tail: deque[bytes] = deque()
+        self._tail_events = tail_events
+        self._budget = budget
+
+    def start(self, at: Position) -> None:
+        """Say where the stream stood when the first watcher came; nothing if that is known."""
+        if self.top is None:
+            self.epoch, self.top = at.epoch, at.offset
+            self._drain()
+
+    def restart(self, at: Position) -> None:
+        """Begin again at another place: the numbering changed, or a part of it is gone."""
+        self.forget_tail()
+        self._early.clear()
+        self.epoch, self.top = at.epoch, at.offset
+
+    def offer(self, epoch: str, offset: int, json: bytes) -> bool:
+        """Take a hint. Deliver it in its turn, drop it if it was; False if one before is missing."""
+        if self.top is None:
+            self._keep_early(epoch, offset, json)
+            return True
+        if epoch != self.epoch:
+            return False
+        if offset > self.top + 1:
+            self._keep_early(epoch, offset, json)
+            return False
+        if offset == self.top + 1:
+            self._advance(offset, json)
+            self._drain()
+        return True
+
+    def _keep_early(self, epoch: str, offset: int, json: bytes) -> None:
+        if len(self._early) < _MOST_EARLY:
+            self._early[offset] = (epoch, json)
+
+    def _drain(self) -> None:
+        while self._early and self.top is not None:
+            epoch, json = self._early.pop(self.top + 1, ("", b""))
+            if epoch != self.epoch:
+                break
+            self._advance(self.top + 1, json)
+        top = self.top or 0
+        self._early = {offset: kept for offset, kept in self._early.items() if offset > top}
+
+    def _advance(self, offset: int, json: bytes) -> None:
+        self.top = offset
+        self._remember(json)
+        self.deliver(offset, json)
+
+    @property
+    def has_gap(self) -> bool:
+        """Tell whether a hint waits for one that did not come."""
+        return bool(self._early) and self.top is not None
+
+    def _remember(self, json: bytes) -> None:
+        self._tail.append(json)
+        self._budget.left -= len(json)
+        while len(self._tail) > self._tail_events or (self._budget.left < 0 and self._tail):
+            self._budget.left += len(self._tail.popleft())
+
+    def forget_tail(self) -> None:
+        """Give the memory of the tail back."""
+        self._budget.left += sum(map(len, self._tail))
+        self._tail.clear()
+
+    def tail_after(self, after: Position, limit: int, max_bytes: int) -> list[bytes] | None:
+        """Give what came after a position, if it is all in memory and within the limits."""
+        if self.top is None or after.epoch != self.epoch:
+            return None
+        missing = self.top - after.offset
+        if not 0 <= missing <= min(len(self._tail), limit):
+            return None
+        found = [self._tail[index] for index in range(len(self._tail) - missing, len(self._tail))]
+        return found if sum(map(len, found)) <= max_bytes else None
