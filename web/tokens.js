@@ -1,0 +1,82 @@
+/* A usable access token, always, of one user.
+ *
+ * A refresh token rotates and its reuse ends the session, so of all tabs only one refreshes
+ * at a time and the others take what it stored. Within this tab callers share one flight. */
+
+import { FanfareError, fromResponse, offline } from "./errors.js";
+import { withLock } from "./locks.js";
+
+const SPARE_MS = 20_000;
+const TIMEOUT_MS = 12_000;
+
+export class Tokens {
+  #accounts;
+  #userId;
+  #flight = null;
+
+  constructor(accounts, userId) {
+    this.#accounts = accounts;
+    this.#userId = userId;
+  }
+
+  /** Promise an access token that is good for a while and is not `refused`. */
+  async get({ refused = null } = {}) {
+    const session = this.#session();
+    if (usable(session, refused)) return session.access_token;
+    this.#flight ??= this.#refresh(refused ?? session.access_token).finally(() => {
+      this.#flight = null;
+    });
+    return this.#flight;
+  }
+
+  /** Promise a token newer than the one in use, for `auth.refresh`. */
+  renew() {
+    return this.get({ refused: this.current() });
+  }
+
+  current() {
+    return this.#session().access_token;
+  }
+
+  #session() {
+    const session = this.#accounts.find(this.#userId);
+    if (!session) throw signedOut();
+    return session;
+  }
+
+  #refresh(stale) {
+    return withLock(`fanfare.refresh.${this.#userId}`, async () => {
+      const session = this.#session();
+      if (session.access_token !== stale && usable(session)) return session.access_token;
+      const grant = await this.#fetchPair(session.refresh_token);
+      return this.#accounts.keep({ user: session.user, ...grant }).access_token;
+    });
+  }
+
+  async #fetchPair(refreshToken) {
+    const response = await askPair(refreshToken);
+    if (response.ok) return response.json();
+    const error = await fromResponse(response);
+    if (error.status !== 401) throw error;
+    this.#accounts.drop(this.#userId);
+    throw signedOut();
+  }
+}
+
+function askPair(refreshToken) {
+  return fetch("/api/v1/auth/refresh", {
+    method: "POST",
+    headers: { Authorization: `Bearer ${refreshToken}` },
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  }).catch(() => {
+    throw offline();
+  });
+}
+
+function usable(session, refused = null) {
+  return session.access_token !== refused && session.expires_at - Date.now() > SPARE_MS;
+}
+
+function signedOut() {
+  return new FanfareError("signed_out", "Your session has ended. Please log in again.");
+}
