@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 from flask import Flask
 from flask_migrate import Migrate
 from flask_socketio import SocketIO
-from sqlalchemy.engine import make_url
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import logs
@@ -32,7 +32,7 @@ from config import Settings, with_secret
 from core.callers import Caller
 from core.errors import FanfareError
 from core.ids import new_id
-from core.passwords import Offload, Passwords, run_here
+from core.passwords import Passwords
 from core.services import accounts as account_services
 from core.services.callers import Callers
 from core.services.history import LogReader
@@ -76,7 +76,7 @@ class Fanfare:
     gateway: Gateway | None = None
 
 
-def create_core(settings: Settings, offload: Offload = run_here) -> Fanfare:
+def create_core(settings: Settings) -> Fanfare:
     """Make what needs no server: the database, and what makes tokens."""
     settings = with_secret(settings)
     flask = Flask(__name__, static_folder=None)
@@ -114,9 +114,8 @@ def _engine_options(settings: Settings) -> dict[str, object]:
 
 def _make_folder(settings: Settings) -> None:
     Path(settings.instance_path).mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = make_url(settings.database_uri).database
-    if settings.database_uri.startswith("sqlite") and path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if settings.database_file is not None:
+        settings.database_file.parent.mkdir(parents=True, exist_ok=True)
 
 
 def create_app(settings: Settings) -> Fanfare:
@@ -194,22 +193,23 @@ def _add_gateway(
     def get_profile(caller: Caller) -> dict[str, object]:
         return user_json(account_services.get_me(db, caller))
 
+    options: dict[str, Any] = {
+        "transports": settings.transports.split(","),
+        # None: the same origin only.
+        "cors_allowed_origins": settings.origins or None,
+    }
     socketio = SocketIO(
         flask,
         async_mode="eventlet",
         # In order: the next packet of a client waits for the one before.
         async_handlers=False,
         manage_session=False,
-        transports=settings.transports.split(","),
-        # None: the same origin only.
-        cors_allowed_origins=settings.origins or None,
         max_http_buffer_size=settings.max_packet_bytes,
         ping_interval=settings.ping_interval_s,
         ping_timeout=settings.ping_timeout_s,
-        # Looking at everybody once in a while costs more than each one's own timer.
-        monitor_clients=True,
+        **options,
     )
-    plug_in_websocket(socketio.server)
+    plug_in_websocket(socketio.server)  # type: ignore[attr-defined]
     limits = GatewayLimits(
         connection=ConnectionLimits(
             settings.max_queued_bytes, settings.max_events_per_s, settings.max_subscriptions

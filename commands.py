@@ -1,4 +1,8 @@
-"""What `run.py` can do, one function a command. Heavy imports wait for the command that needs them."""
+"""What `run.py` can do, one function a command.
+
+Heavy imports wait for the command that needs them, so `--help` answers at once, and settings are
+checked before anything that they could break is loaded.
+"""
 
 import argparse
 import getpass

@@ -158,6 +158,12 @@ class Settings(BaseModel):
         return self.database_uri.startswith("sqlite") and not self.redis_url
 
     @property
+    def database_file(self) -> Path | None:
+        """The file of an SQLite database."""
+        uri = self.database_uri
+        return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite") else None
+
+    @property
     def database_uri(self) -> str:
         """The database's address, as SQLAlchemy takes it."""
         if not self.database_url:
@@ -206,7 +212,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: str | None = ".env") 
     }
     values.pop("environment", None)
     try:
-        settings = cls(environment=kind if kind in _CLASSES else "development", **values)  # type: ignore[arg-type]
+        settings = cls(environment=kind if kind in _CLASSES else "development", **values)
     except ValidationError as error:
         faults += [_tell(fault, cls) for fault in error.errors(include_url=False)]
         settings = None
@@ -238,7 +244,7 @@ def _secret_faults(cls: type[Settings], secret: str) -> list[str]:
         return [f"SECRET_KEY: is missing; {how}"] if cls.needs_secret else []
     if len(secret) < MIN_SECRET_CHARS or len(set(secret)) < 8:
         return [
-            f"SECRET_KEY: is too easy to guess; at least {MIN_SECRET_CHARS} random characters; {how}"
+            f"SECRET_KEY: is easy to guess; {MIN_SECRET_CHARS} random characters or more; {how}"
         ]
     return []
 
@@ -257,10 +263,15 @@ def _kept_secret(settings: Settings) -> str:
     folder = Path(settings.instance_path)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / "secret_key"
-    try:
-        # "x": of two processes that start together, one makes it and the other reads it.
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
+    if not path.exists():
+        # Written whole under another name first: of two processes that start together, one
+        # gives it its name, and the other reads a secret, never an empty file.
+        draft = folder / f"secret_key.{os.getpid()}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass
+        draft.unlink()
     return path.read_text().strip()

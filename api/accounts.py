@@ -79,7 +79,10 @@ def log_in(body: schemas.Credentials) -> Response:
     refuses=[UnauthorizedError],
 )
 def refresh() -> Response:
-    """Trade a refresh token, sent as the bearer, for a new pair. Used twice, it ends its session."""
+    """Trade a refresh token, sent as the bearer, for a new pair.
+
+    A token that was used before ends its session.
+    """
     claims = parts().tokens.verify_refresh(bearer())
     return ok(_logged_in(accounts.refresh(parts().db, claims, _terms())))
 

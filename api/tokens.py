@@ -31,7 +31,7 @@ class Tokens:
         self.access_ttl_s = access_ttl_s
         self.refresh_ttl_s = refresh_ttl_s
         self._app = app
-        app.config["JWT_ALGORITHM"] = "HS256"
+        app.config.update(JWT_ALGORITHM="HS256", JWT_COOKIE_CSRF_PROTECT=False)
         JWTManager(app)
 
     def pair(self, login: Login) -> tuple[str, str]:
@@ -48,11 +48,12 @@ class Tokens:
     def access(self, login: Login, ttl_s: float) -> str:
         """Make an access token."""
         with self._app.app_context():
-            return create_access_token(
+            token = create_access_token(
                 login.user["id"],
                 expires_delta=timedelta(seconds=ttl_s),
                 additional_claims={"sid": login.session_id},
             )
+        return str(token)
 
     def verify_access(self, token: str) -> Claims:
         """Check an access token.

@@ -54,7 +54,7 @@ def _ids(text: str | None) -> list[str] | None:
 )
 def get_user(caller: Caller, user_id: str) -> Response:
     """Read a user."""
-    row = users.get_user(parts().db, user_id)
+    row = users.get_user(parts().db, caller, user_id)
     return with_version(ok(user_json(row)), row.version)
 
 

@@ -21,7 +21,8 @@ def run_for_ever(
 ) -> None:
     """Do it, wait, and again."""
     while True:
-        sleep(interval_s * random.uniform(0.5, 1.0))
+        # Jitter: many nodes must not trim in step.
+        sleep(interval_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         run_once(db, rules)
 
 
@@ -33,6 +34,5 @@ def run_once(db: Database, rules: Retention) -> None:
         _log.info("retention", events=events, sessions=sessions)
     except FanfareError as error:
         _log.warning("retention failed", code=error.code)
-    except Exception:
-        # The loop must outlive whatever one round meets.
+    except Exception:  # noqa: BLE001 - the loop must outlive whatever one round meets
         _log.exception("retention failed")

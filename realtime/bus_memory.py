@@ -16,21 +16,21 @@ class MemoryBus:
 
     def __init__(self, exchange: MemoryExchange | None = None) -> None:
         self._exchange = exchange or MemoryExchange()
-        self._joined: set[str] = set()
-        self._listener: BusListener | None = None
+        self.joined: set[str] = set()
+        self.listener: BusListener | None = None
 
     def start(self, listener: BusListener) -> None:
         """Begin to hear the others."""
-        self._listener = listener
+        self.listener = listener
         self._exchange.buses.append(self)
 
     def join(self, stream: str) -> None:
         """Hear hints of a stream from now on."""
-        self._joined.add(stream)
+        self.joined.add(stream)
 
     def leave(self, stream: str) -> None:
         """Hear no more of a stream."""
-        self._joined.discard(stream)
+        self.joined.discard(stream)
 
     def publish(self, hint: Hint) -> None:
         """Tell the other nodes of an event."""
@@ -49,9 +49,9 @@ class MemoryBus:
 
     def _others(self, stream: str | None) -> list[BusListener]:
         return [
-            bus._listener
+            bus.listener
             for bus in self._exchange.buses
             if bus is not self
-            and bus._listener is not None
-            and (stream is None or stream in bus._joined)
+            and bus.listener is not None
+            and (stream is None or stream in bus.joined)
         ]

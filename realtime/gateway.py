@@ -11,8 +11,8 @@ from typing import Any
 
 import structlog
 from flask import request
-from flask_socketio import ConnectionRefusedError as RefusedError
 from flask_socketio import SocketIO
+from socketio.exceptions import ConnectionRefusedError as RefusedError
 
 from core.callers import Caller, Claims
 from core.errors import (
@@ -84,9 +84,9 @@ class Gateway:
         # Moves whenever somebody's access ends: what was judged before must be judged again.
         self.access_changes = 0
         self._handlers = handlers
-        self._server = socketio.server
+        self._server: Any = socketio.server  # type: ignore[attr-defined]
         socketio.on_event("connect", self._on_connect)
-        self._wire = Wire(socketio.server, self, parts.limits.auth_timeout_s)
+        self._wire = Wire(self._server, self, parts.limits.auth_timeout_s)
         parts.node.tell_controls_to(self._on_control)
 
     # Connecting.
@@ -98,7 +98,7 @@ class Gateway:
             self._admit(auth, request.sid)  # type: ignore[attr-defined]
         except FanfareError as error:
             raise _refusal(error) from None
-        except Exception:
+        except Exception:  # noqa: BLE001 - see above
             _log.exception("connect failed")
             raise _refusal(InternalError("The server failed.")) from None
 
@@ -209,7 +209,7 @@ class Gateway:
         except FanfareError as error:
             PACKETS.labels(known, error.code).inc()
             self._refuse(connection, error, ack_id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - every packet is acked
             PACKETS.labels(known, "internal").inc()
             _log.exception("packet failed", packet=known, connection=connection.id)
             self._refuse(connection, InternalError("The server failed."), ack_id)

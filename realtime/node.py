@@ -255,13 +255,14 @@ class Node:
     def _compare_for_ever(self) -> None:
         while not self._stopped:
             # Jitter: many nodes must not ask the database in step.
-            green.sleep(self._limits.compare_interval_s * random.uniform(0.75, 1.25))
+            wait_s = self._limits.compare_interval_s * random.uniform(0.75, 1.25)  # noqa: S311
+            green.sleep(wait_s)
             try:
                 self._forget_idle()
                 self.compare()
             except FanfareError as error:
                 _log.warning("comparing tops failed", code=error.code)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the loop must live on
                 _log.exception("comparing tops failed")
 
     def compare(self) -> None:

@@ -1,4 +1,4 @@
-"""What clients send over the socket: one schema an event. They validate, and document (AsyncAPI)."""
+"""What clients send over the socket: one schema an event, to validate and to document."""
 
 from typing import Annotated, Any
 

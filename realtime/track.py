@@ -59,7 +59,7 @@ class Track:
         self.epoch, self.top = at.epoch, at.offset
 
     def offer(self, epoch: str, offset: int, json: bytes) -> bool:
-        """Take a hint. Deliver it in its turn, drop it if it was; False if one before is missing."""
+        """Deliver a hint in its turn, drop what was delivered; False if one before is missing."""
         if self.top is None:
             self._keep_early(epoch, offset, json)
             return True

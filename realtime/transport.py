@@ -198,8 +198,7 @@ class Wire:
     def _on_close(self, sid: str, reason: str) -> None:
         try:
             self._handler.on_gone(sid)
-        except Exception:
-            # An error here would keep the library from forgetting the client.
+        except Exception:  # noqa: BLE001 - or the library would never forget the client
             _log.exception("disconnect handler failed")
         self._server._handle_eio_disconnect(sid, reason)
 

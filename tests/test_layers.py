@@ -24,10 +24,14 @@ ARROWS: dict[str, set[str]] = {
     "jobs": CORE,
     "config": {"core"},
     "migrations": {"core", "core.store"},
-    "app": {*CORE, *EDGES, "config", "migrations"},
-    "run": {*CORE, *EDGES, "config", "app"},
-    "benchmarks": {*CORE, *EDGES, "config", "app", "tests"},
-    "tests": {*CORE, *EDGES, "config", "app", "run", "benchmarks", "migrations"},
+    "logs": set(),
+    "tail": {"core"},
+    "app": {*CORE, *EDGES, "config", "logs", "migrations"},
+    "commands": {*CORE, *EDGES, "config", "app", "tail"},
+    "run": {*CORE, *EDGES, "config", "app", "commands"},
+    "benchmarks": {*CORE, *EDGES, "config", "app", "commands", "tests"},
+    "tests": {*CORE, *EDGES, "config", "app", "commands", "logs", "run", "tail"}
+    | {"benchmarks", "migrations"},
 }
 
 # What the pure modules of core may name beyond the standard library, and the parts of the
@@ -55,14 +59,14 @@ ONLY_IN: dict[str, set[str]] = {
     "flask": {"api", "app", "migrations", "realtime.gateway"},
     "flask_cors": {"api", "app"},
     "flask_jwt_extended": {"api", "app"},
-    "flask_limiter": {"api", "app"},
-    "flask_migrate": {"app", "core.store"},
+    "limits": {"api"},
+    "flask_migrate": {"app", "commands", "core.store"},
     "flask_socketio": {"app", "realtime"},
     "flask_sqlalchemy": {"app", "core.store"},
     "greenlet": {"realtime.green"},
     "gunicorn": {"realtime.worker"},
     "psycopg": {"core.store"},
-    "socketio": {"realtime", "run"},
+    "socketio": {"realtime", "tail"},
     "sqlalchemy": {"core.services", "core.store", "migrations"},
     "werkzeug": {"api", "app", "realtime.gateway"},
 }

@@ -113,9 +113,9 @@ def _check_may_put(
 ) -> None:
     theirs = present["role"] if present else None
     is_self = user_id == caller.user_id
-    if is_self and (theirs == wanted or permissions.may_join(found.channel.kind, wanted)):
-        if theirs is None or theirs == wanted:
-            return
+    joins = theirs is None and permissions.may_join(found.channel.kind, wanted)
+    if is_self and (theirs == wanted or joins):
+        return
     if not permissions.may_set_role(found.role, theirs, wanted):
         raise ForbiddenError("You may not give this role to this person.")
 

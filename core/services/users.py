@@ -40,8 +40,8 @@ def list_users(
         )
 
 
-def get_user(db: Database, user_id: str) -> Row[Any]:
-    """Read a user.
+def get_user(db: Database, _caller: Caller, user_id: str) -> Row[Any]:
+    """Read a user; every signed-in user may.
 
     Raises:
         NotFoundError.

@@ -44,22 +44,19 @@ class Database:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._announce: Announce = _announce_nowhere
-        self._single = engine
+        self._single = self._frozen = self._writing = engine
         # One writer at a time is SQLite's own rule. Waiting here lets other greenlets run;
         # waiting in SQLite would stop them, the lock's holder among them.
         self._turn: AbstractContextManager[Any] = nullcontext()
         if self.is_sqlite:
             self._turn = threading.Lock()
             _prepare_sqlite(engine, sqlite_synchronous)
+            self._writing = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         else:
             self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._frozen = (
-            engine
-            if self.is_sqlite
-            else engine.execution_options(
+            self._frozen = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
-        )
 
     def announce_to(self, announce: Announce) -> None:
         """Say who hears of committed events, in the committing thread, right after the commit."""
@@ -80,12 +77,9 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Write]:
         """Change, commit, announce; or raise, and nothing has happened."""
-        with _translated(), self._turn, self.engine.connect() as conn:
-            if self.is_sqlite:
-                conn = conn.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        with _translated(), self._turn, self._writing.connect() as conn, conn.begin():
             write = Write(conn)
-            with conn.begin():
-                yield write
+            yield write
         if write.events or write.controls:
             self._announce(write.events, write.controls)
 
