@@ -56,12 +56,12 @@ Event = str | bytes | Ping | Pong | Close | ProtocolError
 class FrameReader:
     """Turns a client's bytes, cut anywhere, into events: str and bytes are its messages.
 
-    A `Close` or a `ProtocolError` is the last event; what comes after it is ignored. At most
+    A `Close` or a `ProtocolError` is the last event: `ended`, it ignores what comes after. At most
     `max_message_bytes` of an unfinished message are held. Nothing is ever raised.
     """
 
-    __slots__ = ("_control", "_ended", "_final", "_head", "_kind", "_left", "_mask", "_max_bytes",
-                 "_message", "_opcode")  # fmt: skip
+    __slots__ = ("_control", "_final", "_head", "_kind", "_left", "_mask", "_max_bytes",
+                 "_message", "_opcode", "ended")  # fmt: skip
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_bytes = max_message_bytes
@@ -70,7 +70,7 @@ class FrameReader:
         self._mask = b""
         self._left = 0  # payload bytes that the frame still owes
         self._kind = _NO_OPCODE  # _TEXT or _BINARY inside a message
-        self._final = self._ended = False
+        self._final = self.ended = False
         # Fragments are joined as they come: a list of one-byte fragments takes 50 times the limit.
         self._message = bytearray()
         self._control = bytearray()
@@ -88,12 +88,12 @@ class FrameReader:
         return events
 
     def _end(self) -> None:
-        self._ended = True
+        self.ended = True
         self._message = bytearray()
 
     def _read(self, data: bytes, events: list[Event]) -> None:
         at = 0
-        while not self._ended:
+        while not self.ended:
             if self._opcode == _NO_OPCODE:
                 payload_at = self._read_header(data, at)
                 if payload_at == at:
