@@ -105,6 +105,8 @@ def _engine_options(settings: Settings) -> dict[str, object]:
         "pool_size": settings.database_pool_size,
         "max_overflow": 0,
         "pool_timeout": 10,
+        # An error's text goes to the log, and what people wrote does not.
+        "hide_parameters": True,
     }
     if not settings.database_uri.startswith("sqlite"):
         # A greenlet can be given up on, but not its query: the server ends it.

@@ -110,7 +110,8 @@ def serve(_arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise CommandError(f"HOST {settings.host}, PORT {settings.port}: {error}") from error
     start_background(fanfare)
-    signal.signal(signal.SIGTERM, lambda *_: green.spawn(stop, fanfare))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: green.spawn(stop, fanfare))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     print(READY.format(version=__version__, url=url), flush=True)

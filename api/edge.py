@@ -1,6 +1,7 @@
 """What happens to every request and response: an id, headers of safety, CORS, the count."""
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
+from flask.sessions import SessionInterface, SessionMixin
 from flask_cors import CORS
 
 from core.ids import new_id
@@ -19,6 +20,7 @@ _CONTENT = (
 )
 # Swagger UI sets styles from its script.
 _DOCS_CONTENT = _CONTENT.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _EXPOSED = [
     "ETag",
     "Fanfare-Position",
@@ -32,8 +34,19 @@ _EXPOSED = [
 ]
 
 
+class _NoSessions(SessionInterface):
+    """No cookies: who calls is told by the token alone."""
+
+    def open_session(self, _app: Flask, _request: Request) -> None:
+        """Open nothing."""
+
+    def save_session(self, _app: Flask, _session: SessionMixin, _response: Response) -> None:
+        """Keep nothing."""
+
+
 def install(app: Flask, origins: list[str]) -> None:
     """Put these around all views."""
+    app.session_interface = _NoSessions()
     app.before_request(_begin)
     app.after_request(_finish)
     if origins:
@@ -53,5 +66,7 @@ def _finish(response: Response) -> Response:
     # Nothing that a caller may see is anybody else's to keep.
     if "Cache-Control" not in response.headers and request.path.startswith("/api/"):
         response.headers["Cache-Control"] = "no-store"
-    REQUESTS.labels(request.method, response.status_code).inc()
+    # A method is whatever a client makes up: a label must not be.
+    method = request.method if request.method in _METHODS else "other"
+    REQUESTS.labels(method, response.status_code).inc()
     return response

@@ -20,7 +20,6 @@ STATUS = {
     "token_revoked": 401,
     "forbidden": 403,
     "not_found": 404,
-    "method_not_allowed": 405,
     "conflict": 409,
     "precondition_failed": 412,
     "too_large": 413,
@@ -32,12 +31,12 @@ STATUS = {
     "draining": 503,
     "unavailable": 503,
 }
-_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_CODES = {404: "not_found", 413: "too_large", 429: "rate_limited"}
 
 
-def problem(told: dict[str, Any]) -> Response:
-    """Render what is told of an error."""
-    status = STATUS[told["code"]]
+def problem(told: dict[str, Any], status: int = 0) -> Response:
+    """Render what is told of an error; `status` where it is not its code's own."""
+    status = status or STATUS[told["code"]]
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -70,13 +69,11 @@ def _of_framework(error: HTTPException) -> Response:
     if status < 400:
         return Response(status=status, headers=error.get_headers())
     code = _CODES.get(status, "bad_request" if status < 500 else "internal")
-    response = problem({"code": code, "detail": error.description or HTTPStatus(status).phrase})
+    detail = error.description or HTTPStatus(status).phrase
+    response = problem({"code": code, "detail": detail}, status)
     for name, value in error.get_headers():
         if name in ("Allow", "Location"):
             response.headers[name] = value
-    if code == "too_large":
-        # What is left of the body is not read, so the connection can't be used again.
-        response.headers["Connection"] = "close"
     return response
 
 

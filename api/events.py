@@ -7,7 +7,7 @@ from flask import Response, request
 from api import schemas
 from api.cursors import name_listing
 from api.parts import parts
-from api.respond import created, ok, with_position
+from api.respond import created, empty, ok, with_position
 from api.routing import Api
 from core import json
 from core.callers import Caller
@@ -62,7 +62,7 @@ def publish_event(caller: Caller, channel: str, body: schemas.EventCreate) -> Re
     draft = publish.Draft(f"channel:{channel}", **body.model_dump())
     if draft.ephemeral:
         _signal(caller, draft)
-        return Response(status=202)
+        return empty(202)
     done = publish.publish(parts().db, caller, draft, max_bytes=parts().max_event_bytes)
     response = created({"event": json.Raw(done.event.json)}, _place(done.event))
     if done.replayed:

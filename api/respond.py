@@ -18,9 +18,11 @@ def ok(body: object, status: int = 200) -> Response:
     return Response(json.dumps(body), status, mimetype="application/json")
 
 
-def empty() -> Response:
+def empty(status: int = 204) -> Response:
     """Answer with nothing to say."""
-    return Response(status=204)
+    response = Response(status=status)
+    del response.headers["Content-Type"]
+    return response
 
 
 def created(body: object, location: str) -> Response:

@@ -16,10 +16,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from api.auth import address, get_caller
 from api.parts import parts
 from core import json
-from core.errors import BadRequestError, FanfareError
+from core.errors import BadRequestError, FanfareError, NotFoundError
 from core.validation import check
 
 View = Callable[..., Response]
+_MAX_PATH_PART = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def _handler(endpoint: Endpoint) -> View:
     @functools.wraps(endpoint.view)
     def handle(**values: Any) -> Response:
         # First who, then what: a stranger learns nothing of the schema, nor makes us parse.
+        _check_path(values)
         if not endpoint.is_open:
             values["caller"] = get_caller()
         standing = _take_turn(endpoint, values)
@@ -92,6 +94,12 @@ def _handler(endpoint: Endpoint) -> View:
         return response
 
     return handle
+
+
+def _check_path(values: dict[str, str]) -> None:
+    # No id or slug is like this, and PostgreSQL would choke on a NUL.
+    if any("\x00" in value or len(value) > _MAX_PATH_PART for value in values.values()):
+        raise NotFoundError("There is no such thing.")
 
 
 def _take_turn(endpoint: Endpoint, values: dict[str, Any]) -> Any:

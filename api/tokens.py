@@ -22,6 +22,7 @@ from core.errors import TokenExpiredError, UnauthorizedError
 from core.services.accounts import Login
 
 _MAX_CHARS = 4096
+_MOST_VERIFIED = 10_000
 
 
 class Tokens:
@@ -31,6 +32,8 @@ class Tokens:
         self.access_ttl_s = access_ttl_s
         self.refresh_ttl_s = refresh_ttl_s
         self._app = app
+        # A signature that held once holds for ever; time and session are looked at each time.
+        self._verified: dict[tuple[str, str], Claims] = {}
         app.config.update(JWT_ALGORITHM="HS256", JWT_COOKIE_CSRF_PROTECT=False)
         JWTManager(app)
 
@@ -72,6 +75,16 @@ class Tokens:
         return self._verify(token, "refresh")
 
     def _verify(self, token: str, kind: str) -> Claims:
+        known = self._verified.get((kind, token))
+        if known is not None:
+            return known
+        claims = self._claims(token, kind)
+        if len(self._verified) >= _MOST_VERIFIED:
+            self._verified.clear()
+        self._verified[kind, token] = claims
+        return claims
+
+    def _claims(self, token: str, kind: str) -> Claims:
         found = self._decode(token)
         if found.get("type") != kind:
             raise UnauthorizedError(f"This is not a token for this use: {kind} is wanted.")

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def now_ms() -> int:
@@ -12,8 +13,13 @@ def now_ms() -> int:
 def to_rfc3339(at_ms: int) -> str:
     """Write a time as `2026-11-20T10:00:00.123Z`."""
     seconds, ms = divmod(at_ms, 1000)
-    stamp = datetime.fromtimestamp(seconds, UTC)
-    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    return f"{_stamp(seconds)}.{ms:03d}Z"
+
+
+# A page holds many times of few seconds.
+@lru_cache(maxsize=4096)
+def _stamp(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def rfc3339_or_none(at_ms: int | None) -> str | None:

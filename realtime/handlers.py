@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core import json
-from core.errors import NotFoundError, TooManySubscriptionsError, describe
+from core.errors import ForbiddenError, NotFoundError, TooManySubscriptionsError, describe
+from core.events import user_stream
 from core.services import access, messages, publish, reads
 from core.services.history import Wish
 from realtime import packets
@@ -90,6 +91,8 @@ def _unsubscribe(
     gateway: Gateway, connection: Connection, packet: packets.Unsubscribe, _reply: Reply
 ) -> Ack:
     stream = _full_name(gateway, connection, packet.stream)
+    if stream == user_stream(connection.user_id):
+        raise ForbiddenError("Every connection watches its user's own stream.")
     if stream not in connection.streams:
         raise NotFoundError("You do not watch this stream.")
     connection.streams.discard(stream)

@@ -20,7 +20,7 @@ from core.metrics import CUTS
 from realtime import green
 from realtime.hub import Frame
 from realtime.limits import Bucket
-from realtime.websocket import WebSocket, WebSocketApp
+from realtime.websocket import Green, WebSocket, WebSocketApp
 
 _log = structlog.get_logger(__name__)
 
@@ -141,13 +141,14 @@ def plug_in_websocket(server: Any) -> None:
 
     Each Engine.IO socket then knows its WebSocket, so that it can be aborted.
     """
+    greenlets = Green(green.make_lock, green.later, green.sleep, green.mark_handled)
 
     def app(handler: Any, engine: Any) -> WebSocketApp:
         def run(websocket: WebSocket) -> object:
             handler.__self__.websocket = websocket
             return handler(websocket)
 
-        return WebSocketApp(green, run, engine)  # type: ignore[arg-type]
+        return WebSocketApp(greenlets, run, engine)
 
     server.eio._async = {**server.eio._async, "websocket": app, "queue": green.ByteQueue}
 

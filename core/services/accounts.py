@@ -194,17 +194,6 @@ def authenticate(db: Database, claims: Claims) -> Caller:
     )
 
 
-def sessions_that_ended(db: Database, sessions: dict[str, str]) -> set[str]:
-    """Tell which of `{session id: user id}` are over."""
-    ended = set()
-    with db.read() as conn:
-        for session_id, user_id in sessions.items():
-            row = accounts.find_live(conn, session_id, user_id)
-            if row is None or row.revoked_ms is not None or row.disabled:
-                ended.add(session_id)
-    return ended
-
-
 def logout(db: Database, caller: Caller) -> None:
     """End the caller's session, everywhere."""
     with db.write() as write:

@@ -92,7 +92,7 @@ def put(db: Database, caller: Caller, ref: str, user_id: str, role: str | None) 
             return _join(write, caller, found.id, user_id, wanted)
         if present["role"] == wanted:
             return Membership(present, False, None)
-        _keep_an_owner(write, found.id, present)
+        _keep_an_owner(write, found.id, present, is_leaving=False)
         channels.change_role(write, found.id, user_id, wanted, now_ms())
         member = _read(write, found.id, user_id)
         event = _tell(write, "member.updated", caller, found.id, member)
@@ -128,10 +128,11 @@ def _join(write: Write, caller: Caller, channel_id: str, user_id: str, role: str
     return Membership(_read(write, channel_id, user_id), True, event)
 
 
-def _keep_an_owner(write: Write, channel_id: str, leaving: Json) -> None:
-    if leaving["role"] != "owner" or channels.count_members(write.conn, channel_id, "owner") > 1:
+def _keep_an_owner(write: Write, channel_id: str, owner: Json, *, is_leaving: bool) -> None:
+    if owner["role"] != "owner" or channels.count_members(write.conn, channel_id, "owner") > 1:
         return
-    if channels.count_members(write.conn, channel_id) > 1:
+    # The last one of all may leave; nobody is left to own it for.
+    if not is_leaving or channels.count_members(write.conn, channel_id) > 1:
         raise ConflictError("A channel needs an owner: make somebody else one first.")
 
 
@@ -149,7 +150,7 @@ def remove(db: Database, caller: Caller, ref: str, user_id: str) -> Any:
             raise ForbiddenError("The members of a direct channel are fixed.")
         if user_id != caller.user_id and not permissions.may_remove(found.role, present["role"]):
             raise ForbiddenError("You may not remove this person.")
-        _keep_an_owner(write, found.id, present)
+        _keep_an_owner(write, found.id, present, is_leaving=True)
         channels.remove_member(write, found.id, user_id)
         event = _tell(write, "member.left", caller, found.id, present)
         if not permissions.may_read(found.channel.kind, None):

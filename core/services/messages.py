@@ -1,7 +1,6 @@
 """Messages of a channel: writing, editing, deleting, paging."""
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Row
@@ -95,7 +94,7 @@ def _post(
 
     def render(offset: int) -> Json:
         values.update(offset=offset, version=offset)
-        return store.message_json(SimpleNamespace(**values, author_username=caller.username))
+        return store.render(**values, author_username=caller.username)
 
     event = log_event(
         write,
@@ -111,7 +110,7 @@ def _post(
     return Posted(json.loads(event.data), event)
 
 
-def get_message(db: Database, caller: Caller, ref: str, message_id: str) -> Row[Any]:
+def get_message(db: Database, caller: Caller, ref: str, message_id: str) -> Any:
     """Read a message.
 
     Raises:
@@ -121,7 +120,7 @@ def get_message(db: Database, caller: Caller, ref: str, message_id: str) -> Row[
         return _get(conn, access.readable(conn, caller, ref), message_id)
 
 
-def _get(conn: Any, found: access.Access, message_id: str) -> Row[Any]:
+def _get(conn: Any, found: access.Access, message_id: str) -> Any:
     row = store.find(conn, found.id, message_id)
     if row is None:
         raise NotFoundError("There is no such message.")
@@ -230,8 +229,7 @@ def _change(
     def apply(offset: int) -> Json:
         values["version"] = offset
         store.change(write, present.id, values)
-        merged = SimpleNamespace(**{**present._mapping, **values})
-        changed.update(store.message_json(merged))
+        changed.update(store.render(**{**present._mapping, **values}))
         return changed
 
     event = log_event(write, found.stream, type_, apply, actor=caller.user_id, at_ms=now)

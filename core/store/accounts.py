@@ -6,6 +6,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    bindparam,
     delete,
     insert,
     or_,
@@ -125,20 +126,22 @@ def add_session(write: Write, values: Json) -> None:
     write.conn.execute(insert(sessions).values(values))
 
 
-_LIVE = select(
-    sessions.c.revoked_ms,
-    sessions.c.expires_ms,
-    users.c.username,
-    users.c.is_admin,
-    users.c.disabled,
-).join_from(sessions, users)
+_LIVE = (
+    select(
+        sessions.c.revoked_ms,
+        sessions.c.expires_ms,
+        users.c.username,
+        users.c.is_admin,
+        users.c.disabled,
+    )
+    .join_from(sessions, users)
+    .where(sessions.c.id == bindparam("session"), sessions.c.user_id == bindparam("user"))
+)
 
 
 def find_live(conn: Connection, session_id: str, user_id: str) -> Any:
     """Read what decides whether a session is good, in one query."""
-    return conn.execute(
-        _LIVE.where(sessions.c.id == session_id, sessions.c.user_id == user_id)
-    ).one_or_none()
+    return conn.execute(_LIVE, {"session": session_id, "user": user_id}).one_or_none()
 
 
 def rotate(

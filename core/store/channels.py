@@ -7,6 +7,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    String,
     and_,
     bindparam,
     delete,
@@ -192,7 +193,7 @@ def _mine_json(row: Row[Any]) -> Json:
     }
 
 
-def _unread(channel_id: Any, user_id: str, offset: Any) -> Any:
+def _unread(channel_id: Any, user_id: Any, offset: Any) -> Any:
     first = (
         select(messages.c.offset)
         .where(
@@ -207,16 +208,25 @@ def _unread(channel_id: Any, user_id: str, offset: Any) -> Any:
     return select(func.count()).select_from(first.subquery()).scalar_subquery()
 
 
+_COUNT_UNREAD = select(
+    _unread(bindparam("channel"), bindparam("user", type_=String), bindparam("offset"))
+)
+
+
 def count_unread(conn: Connection, channel_id: str, user_id: str, offset: int) -> int:
     """Count others' messages after an offset, up to UNREAD_CAP."""
-    return int(conn.execute(select(_unread(channel_id, user_id, offset))).scalar_one())
+    bound = {"channel": channel_id, "user": user_id, "offset": offset}
+    return int(conn.execute(_COUNT_UNREAD, bound).scalar_one())
+
+
+_READ_OFFSET = select(reads.c.offset).where(
+    reads.c.user_id == bindparam("user"), reads.c.channel_id == bindparam("channel")
+)
 
 
 def read_offset(conn: Connection, channel_id: str, user_id: str) -> int:
     """Read how far a user has read."""
-    mark = conn.execute(
-        select(reads.c.offset).where(reads.c.user_id == user_id, reads.c.channel_id == channel_id)
-    ).scalar()
+    mark = conn.execute(_READ_OFFSET, {"user": user_id, "channel": channel_id}).scalar()
     return int(mark or 0)
 
 
@@ -240,11 +250,14 @@ _MEMBER = select(members, users.c.username).join_from(
 )
 
 
+_ONE_MEMBER = _MEMBER.where(
+    members.c.channel_id == bindparam("channel"), members.c.user_id == bindparam("user")
+)
+
+
 def find_member(conn: Connection, channel_id: str, user_id: str) -> Row[Any] | None:
     """Read one member."""
-    return conn.execute(
-        _MEMBER.where(members.c.channel_id == channel_id, members.c.user_id == user_id)
-    ).one_or_none()
+    return conn.execute(_ONE_MEMBER, {"channel": channel_id, "user": user_id}).one_or_none()
 
 
 def list_members(

@@ -9,8 +9,6 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Row,
-    Select,
     bindparam,
     delete,
     func,
@@ -31,6 +29,7 @@ from core.store.models import events, streams
 _STRIDE = 64
 
 _STATE = select(streams.c.id, streams.c.name, streams.c.epoch, streams.c.top, streams.c.trimmed)
+_STATE_OF_ONE = _STATE.where(streams.c.name == bindparam("stream"))
 _EVENT = select(
     streams.c.name,
     events.c.offset,
@@ -42,6 +41,12 @@ _EVENT = select(
     events.c.at_ms,
 ).join_from(events, streams)
 
+_AFTER = (
+    _EVENT.where(events.c.stream_id == bindparam("stream_id"), events.c.offset > bindparam("after"))
+    .order_by(events.c.offset)
+    .limit(bindparam("stride"))
+)
+
 # The UPDATE holds the stream's row until commit, so offsets follow commit order and no reader
 # can see offset 8 before offset 7.
 _NEXT = (
@@ -50,6 +55,7 @@ _NEXT = (
     .values(top=streams.c.top + 1)
     .returning(streams.c.id, streams.c.epoch, streams.c.top)
 )
+_LOCK = select(streams.c.id).where(streams.c.name == bindparam("stream")).with_for_update()
 _INSERT = {
     "sqlite": sqlite.insert(events).on_conflict_do_nothing().returning(events.c.offset),
     "postgresql": postgresql.insert(events).on_conflict_do_nothing().returning(events.c.offset),
@@ -130,7 +136,7 @@ def get_state(conn: Connection, stream: str) -> StreamState:
     Raises:
         NotFoundError: there is no such stream.
     """
-    row = conn.execute(_STATE.where(streams.c.name == stream)).one_or_none()
+    row = conn.execute(_STATE_OF_ONE, {"stream": stream}).one_or_none()
     if row is None:
         raise NotFoundError("There is no such stream.")
     return StreamState(*row)
@@ -138,7 +144,7 @@ def get_state(conn: Connection, stream: str) -> StreamState:
 
 def lock(write: Write, stream: str) -> None:
     """Wait for a turn at a stream, so that what is read next stays true until the commit."""
-    write.conn.execute(select(streams.c.id).where(streams.c.name == stream).with_for_update())
+    write.conn.execute(_LOCK, {"stream": stream})
 
 
 def states(conn: Connection, names: Iterable[str]) -> dict[str, StreamState]:
@@ -168,22 +174,15 @@ def read_after(
 def _walk(conn: Connection, state: StreamState, offset: int, limit: int) -> Iterator[Event]:
     while limit > 0:
         stride = min(limit, _STRIDE)
-        rows = conn.execute(_after(state.id, offset, stride)).all()
+        bound = {"stream_id": state.id, "after": offset, "stride": stride}
+        rows = conn.execute(_AFTER, bound).all()
         yield from map(_event, rows)
         if len(rows) < stride:
             return
         offset, limit = rows[-1].offset, limit - stride
 
 
-def _after(stream_id: int, offset: int, limit: int) -> Select[Any]:
-    return (
-        _EVENT.where(events.c.stream_id == stream_id, events.c.offset > offset)
-        .order_by(events.c.offset)
-        .limit(limit)
-    )
-
-
-def _event(row: Row[Any]) -> Event:
+def _event(row: Any) -> Event:
     return Event(
         stream=row.name,
         offset=row.offset,
