@@ -6,7 +6,6 @@ from typing import Any
 
 import structlog
 from flask import Flask
-from flask_migrate import Migrate
 from flask_socketio import SocketIO
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -30,7 +29,6 @@ from api.routing import Api
 from api.tokens import Tokens
 from config import Settings, with_secret
 from core.callers import Caller
-from core.errors import FanfareError
 from core.ids import new_id
 from core.passwords import Passwords
 from core.services import accounts as account_services
@@ -89,7 +87,6 @@ def create_core(settings: Settings) -> Fanfare:
     )
     _make_folder(settings)
     flask_db.init_app(flask)
-    Migrate(flask, flask_db, directory=str(_ROOT / "migrations"))
     with flask.app_context():
         db = Database(flask_db.engine, sqlite_synchronous=settings.sqlite_synchronous)
     tokens = Tokens(
@@ -168,20 +165,12 @@ def _add_api(
             _ROOT / "web",
             openapi.document(endpoints, __version__),
             asyncapi.document(__version__),
-            lambda: is_ready(db),
+            lambda: schema_is_current(db),
         )
     )
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-
-
-def is_ready(db: Database) -> bool:
-    """Tell whether the database answers and has the schema of this version."""
-    try:
-        return schema_is_current(db)
-    except FanfareError:
-        return False
 
 
 def _add_gateway(

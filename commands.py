@@ -8,6 +8,7 @@ import argparse
 import getpass
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config import Settings, SettingsError, load
@@ -96,11 +97,12 @@ def _core() -> "Fanfare":
 def serve(_arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     settings = load()
-    from app import __version__, create_app, is_ready, start_background, stop
+    from app import __version__, create_app, start_background, stop
+    from core.store.schema import schema_is_current
     from realtime import green
 
     fanfare = create_app(settings)
-    if not is_ready(fanfare.db):
+    if not schema_is_current(fanfare.db):
         raise CommandError(
             "The database does not answer, or has not the tables of this version.\n"
             "Check DATABASE_URL, then run: python run.py migrate"
@@ -144,8 +146,11 @@ def check_config(_arguments: argparse.Namespace) -> int:
 def migrate(_arguments: argparse.Namespace) -> int:
     """Bring the tables up to date."""
     fanfare = _core()
-    from flask_migrate import upgrade
+    from flask_migrate import Migrate, upgrade
 
+    from core.store.models import db
+
+    Migrate(fanfare.flask, db, directory=str(Path(__file__).resolve().parent / "migrations"))
     with fanfare.flask.app_context():
         upgrade()
     return 0
