@@ -40,8 +40,9 @@ export class Accounts extends Emitter {
   /** Keep the server's answer to a login, a registration or a refresh. */
   keep(grant) {
     const { user, access_token, refresh_token, expires_in } = grant;
-    const expires_at = Date.now() + expires_in * 1000;
-    const session = { user, access_token, refresh_token, expires_at };
+    const obtained_at = Date.now();
+    const expires_at = obtained_at + expires_in * 1000;
+    const session = { user, access_token, refresh_token, obtained_at, expires_at };
     localStorage.setItem(SESSION + user.id, JSON.stringify(session));
     return session;
   }

@@ -13,7 +13,7 @@ import { AuthView } from "./ui/auth.js";
 import { Badge } from "./ui/badge.js";
 import { Conversation } from "./ui/conversation.js";
 import { ChannelDialogs } from "./ui/dialogs.js";
-import { byId } from "./ui/dom.js";
+import { byId, perFrame } from "./ui/dom.js";
 import { wireDialogs } from "./ui/forms.js";
 import { InboxView } from "./ui/inbox.js";
 import { Frame } from "./ui/panel.js";
@@ -42,6 +42,7 @@ function enter(userId) {
 function another() {
   end();
   accounts.useNone();
+  history.replaceState(null, "", "/");
   showAuth();
 }
 
@@ -68,23 +69,31 @@ function buildViews(built) {
     strip: new Strip(client, (stream) => nameOf(store, stream)),
     badge: new Badge(client),
   });
-  store.on("channels", showTitle);
+  store.on("channels", perFrame(showTitle));
   store.on("open", () => showOpen(store));
   store.on("notice", (text) => toast(text));
   client.on("bye", ({ detail, retry }) => retry === "never" && detail && toast(detail, "bad"));
 }
 
 /** Read the lists once the events are flowing, so that nothing falls between the two. */
-async function load({ client, store }) {
-  const live = new Promise((resolve) => client.on("live", resolve));
-  let early = false;
-  client.on("live", () => early && attempt(() => store.load()));
-  await Promise.race([live, sleep(FIRST_LIVE_MS)]);
-  early = client.status.state !== "live";
-  if (!isCurrent(client)) return;
-  await attempt(() => store.load());
-  await attempt(() => openFromAddress());
-  await attempt(() => refreshProfile(client));
+async function load({ client }) {
+  let loaded = false;
+  client.on("live", async () => {
+    if (loaded) return;
+    loaded = true;
+    loaded = Boolean(await attempt(() => readLists()));
+  });
+  // Without a socket there is at least something to read.
+  await sleep(FIRST_LIVE_MS);
+  if (!loaded && isCurrent(client)) attempt(() => readLists());
+}
+
+async function readLists() {
+  const { client, store } = session;
+  await store.load();
+  await openFromAddress();
+  await refreshProfile(client);
+  return true;
 }
 
 async function refreshProfile(client) {

@@ -13,6 +13,7 @@ import { Tokens } from "./tokens.js";
 
 const CHANGE_DEADLINE_MS = 20_000;
 const TYPING_EVERY_MS = 3_000;
+const DEFAULT_MAX_SUBSCRIPTIONS = 128;
 
 export function login(username, password) {
   return call("POST", "/auth/login", { body: { username, password } });
@@ -38,6 +39,7 @@ export class Fanfare extends Emitter {
   #level = false;
   #wasLive = false;
   #typedAt = new Map();
+  #limits = {};
   #offs = [];
 
   constructor(accounts, user) {
@@ -135,6 +137,11 @@ export class Fanfare extends Emitter {
     return { token: this.#socketToken };
   }
 
+  /** How many streams one connection may follow, as the server last said. */
+  get maxSubscriptions() {
+    return this.#limits.max_subscriptions ?? DEFAULT_MAX_SUBSCRIPTIONS;
+  }
+
   #hear(name, data) {
     if (name === "event") this.streams.receive(data);
     else if (name === "signal") this.emit("signal", data);
@@ -144,7 +151,8 @@ export class Fanfare extends Emitter {
     else if (name === "auth.expiring") this.#renew();
   }
 
-  async #takeUp({ node, position }) {
+  async #takeUp({ node, position, limits }) {
+    this.#limits = limits ?? {};
     const round = ++this.#ready;
     this.streams.follow(this.userStream, position);
     await this.streams.connect();
@@ -179,6 +187,12 @@ export class Fanfare extends Emitter {
   }
 
   async #renew() {
+    // Where tokens live for less than a minute the warning comes with each new one: half of its
+    // life is let pass, or the two would chase one another.
+    const { obtained_at, expires_at } = this.#accounts.find(this.user.id) ?? {};
+    const round = this.#ready;
+    await sleep(Math.max(0, (obtained_at + expires_at) / 2 - Date.now()));
+    if (round !== this.#ready) return;
     await this.#tokens.get({ refused: this.#socketToken }).catch(() => {});
     await this.#reauthenticate();
   }

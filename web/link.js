@@ -19,7 +19,7 @@ export class Link {
   #joined = false;
   #closed = false;
 
-  /** `on` has `onJoin()`, `onRefused({code, detail})`, `onEvent(name, data)`, `onClose(reason)`. */
+  /** `on`: `onJoin()`, `onRefused({code, detail})`, `onEvent(name, data)`, `onClose(reason)`. */
   constructor(url, auth, on, { WebSocketClass = WebSocket } = {}) {
     this.#auth = auth;
     this.#on = on;
@@ -30,7 +30,7 @@ export class Link {
     this.#listenForSilence();
   }
 
-  /** Send one event and promise its ack's object; refused by `ok: false`, time or the link's end. */
+  /** Send one event, promise its ack's object; `ok: false`, time and the link's end reject it. */
   request(name, data, timeoutMs) {
     if (!this.#joined || this.#closed) return Promise.reject(offline());
     const id = this.#nextAckId++;

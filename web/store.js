@@ -1,27 +1,28 @@
 /* The state that the page draws: my channels, the open one, the inbox, who is typing.
  *
  * It joins snapshots (REST) with events (socket) and tells the views what changed:
- * `channels`, `channel` (id), `open`, `inbox`, `typing` (id), `arrival` (channel, message)
- * and `notice` (text). It knows no document. */
+ * `channels`, `channel` (id), `open`, `inbox`, `arrival` (channel, message) and `notice`
+ * (text). It knows no document. */
 
 import { Channel } from "./channel.js";
 import { Emitter } from "./emitter.js";
 import { Inbox } from "./inbox.js";
+import { Typists } from "./typists.js";
 
 const SYNC_MESSAGES = 50;
 const PAGE = 50;
-const TYPING_MS = 5_000;
-const SPARE_SUBSCRIPTIONS = 20;
-const MAX_SUBSCRIPTIONS = 128;
+const FOLLOWED_UNOPENED = 0.8;
+const GONE = { not_found: "was deleted", forbidden: "is no longer open to you" };
 
 export class Store extends Emitter {
   channels = new Map();
   inbox = new Inbox();
+  typists = new Typists();
   openId = null;
   watched = true;
 
   #client;
-  #typing = new Map();
+  #opening = 0;
 
   constructor(client) {
     super();
@@ -62,10 +63,6 @@ export class Store extends Emitter {
     return this.#client.outbox.of(channelId);
   }
 
-  typists(channelId) {
-    return [...(this.#typing.get(channelId)?.values() ?? [])].map(({ name }) => name);
-  }
-
   /** Read the lists; safe to repeat, as each item carries the position that it is true at. */
   async load() {
     await Promise.all([this.#loadChannels(), this.loadInbox()]);
@@ -89,8 +86,10 @@ export class Store extends Emitter {
 
   /** Open a channel by id or slug; one that I am not in is shown and followed while open. */
   async openChannel(ref) {
-    const known = [...this.channels.values()].find(({ info }) => [info.id, info.slug].includes(ref));
+    const run = ++this.#opening;
+    const known = this.#find(ref);
     const channel = known?.synced ? known : await this.sync(known?.id ?? ref);
+    if (run !== this.#opening) return channel;
     if (this.openId !== channel.id) this.#leaveOpen();
     this.openId = channel.id;
     this.emit("open");
@@ -98,6 +97,7 @@ export class Store extends Emitter {
   }
 
   closeChannel() {
+    this.#opening++;
     this.#leaveOpen();
     this.openId = null;
     this.emit("open");
@@ -149,15 +149,21 @@ export class Store extends Emitter {
     this.#follow(item.id, item.position, false);
   }
 
+  #find(ref) {
+    const all = [...this.channels.values()];
+    return all.find(({ info }) => info.id === ref || info.slug === ref);
+  }
+
   #ensure(info) {
     if (!this.channels.has(info.id)) this.channels.set(info.id, new Channel(info, this.user.id));
     return this.channels.get(info.id);
   }
 
   #follow(id, position, needed) {
-    const { streams } = this.#client;
-    if (!needed && streams.size >= MAX_SUBSCRIPTIONS - SPARE_SUBSCRIPTIONS) return;
-    if (streams.size >= MAX_SUBSCRIPTIONS - 1) this.#unfollowOne(id);
+    // Some room is kept for channels that are opened; those beyond it are counted on opening.
+    const { streams, maxSubscriptions: most } = this.#client;
+    if (!needed && streams.size > most * FOLLOWED_UNOPENED) return;
+    if (streams.size > most) this.#unfollowOne(id);
     streams.follow(`channel:${id}`, position);
   }
 
@@ -204,11 +210,11 @@ export class Store extends Emitter {
   #applyChannel(event) {
     const channel = this.channels.get(event.stream.slice("channel:".length));
     if (!channel) return;
-    if (event.type === "channel.deleted") return this.#remove(channel, "was deleted");
+    if (event.type === "channel.deleted") return this.#remove(channel, GONE.not_found);
     channel.apply(event);
     this.#channelChanged(channel.id);
     if (event.type !== "message.created") return;
-    this.#stopTyping(channel.id, event.actor);
+    this.typists.remove(channel.id, event.actor);
     if (event.actor !== this.user.id) this.emit("arrival", channel, event.data);
   }
 
@@ -216,8 +222,14 @@ export class Store extends Emitter {
     const { type, data } = event;
     if (type.startsWith("notification.")) this.#applyNotification(event);
     else if (type === "read.moved") this.#applyRead(data);
+    else if (type === "channel.deleted") this.#applyDeleted(data.id);
     else if (type === "member.left") this.#applyLeft(data.channel_id);
     else if (type.startsWith("member.")) this.#applyMembership(data);
+  }
+
+  #applyDeleted(id) {
+    const channel = this.channels.get(id);
+    if (channel) this.#remove(channel, GONE.not_found);
   }
 
   #applyNotification(event) {
@@ -240,7 +252,7 @@ export class Store extends Emitter {
   #applyLeft(id) {
     const channel = this.channels.get(id);
     if (!channel?.membership) return;
-    if (channel.info.kind !== "public") this.#remove(channel, "is no longer open to you");
+    if (channel.info.kind !== "public") this.#remove(channel, GONE.forbidden);
     else if (id === this.openId) this.#becomeVisitor(channel);
     else this.#remove(channel);
   }
@@ -251,38 +263,29 @@ export class Store extends Emitter {
     this.#channelChanged(channel.id);
   }
 
-  #applyLoss({ stream }) {
+  #applyLoss({ stream, code }) {
     const channel = this.channels.get(stream.slice("channel:".length));
     if (!channel) return;
-    if (channel.info.kind !== "public") return this.#remove(channel, "is no longer open to you");
+    const why = GONE[code] ?? GONE.forbidden;
+    if (channel.info.kind !== "public") return this.#remove(channel, why);
     // A visitor may still read it: the snapshot tells, and follows it anew.
-    this.sync(channel.id).catch(() => this.#remove(channel, "is no longer open to you"));
+    this.sync(channel.id).catch(() => this.#remove(channel, why));
   }
 
   #remove(channel, why) {
     const { name } = channel.info;
+    const { outbox } = this.#client;
+    for (const { key } of outbox.of(channel.id)) outbox.remove(key);
     this.#forget(channel.id);
     if (channel.id === this.openId) this.closeChannel();
     if (why) this.emit("notice", `${name} ${why}.`);
     this.emit("channels");
   }
 
-  #applySignal({ stream, type, actor, data }) {
+  #applySignal({ stream, type, actor }) {
     if (type !== "typing" || actor === this.user.id) return;
     const id = stream.slice("channel:".length);
-    const name = this.channels.get(id)?.members.get(actor)?.username ?? data?.username ?? "Someone";
-    this.#stopTyping(id, actor);
-    const timer = setTimeout(() => this.#stopTyping(id, actor), TYPING_MS);
-    if (!this.#typing.has(id)) this.#typing.set(id, new Map());
-    this.#typing.get(id).set(actor, { name, timer });
-    this.emit("typing", id);
-  }
-
-  #stopTyping(id, userId) {
-    const entry = this.#typing.get(id)?.get(userId);
-    if (!entry) return;
-    clearTimeout(entry.timer);
-    this.#typing.get(id).delete(userId);
-    this.emit("typing", id);
+    const member = this.channels.get(id)?.members.get(actor);
+    this.typists.add(id, actor, member?.username ?? "Someone");
   }
 }

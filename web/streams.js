@@ -41,7 +41,7 @@ export class Streams extends Emitter {
     return this.#streams.size;
   }
 
-  /** Follow from `position`, which a snapshot or an earlier event gave. A second call is ignored. */
+  /** Follow from `position`, which a snapshot gave. A stream that is followed is left as it is. */
   follow(stream, position) {
     if (this.#streams.has(stream)) return;
     this.#streams.set(stream, { stream, position, behind: true, held: [] });

@@ -29,15 +29,6 @@ export class Tokens {
     return this.#flight;
   }
 
-  /** Promise a token newer than the one in use, for `auth.refresh`. */
-  renew() {
-    return this.get({ refused: this.current() });
-  }
-
-  current() {
-    return this.#session().access_token;
-  }
-
   #session() {
     const session = this.#accounts.find(this.#userId);
     if (!session) throw signedOut();
@@ -74,7 +65,8 @@ function askPair(refreshToken) {
 }
 
 function usable(session, refused = null) {
-  return session.access_token !== refused && session.expires_at - Date.now() > SPARE_MS;
+  const spareMs = Math.min(SPARE_MS, (session.expires_at - session.obtained_at) / 4);
+  return session.access_token !== refused && session.expires_at - Date.now() > spareMs;
 }
 
 function signedOut() {

@@ -1,7 +1,7 @@
 /* Who I am, where I am signed in, and the ways out. */
 
 import { byId, h, iconButton } from "./dom.js";
-import { ago, avatar, exact } from "./format.js";
+import { ago, avatar, exact, when } from "./format.js";
 import { confirm, openDialog } from "./forms.js";
 import { attempt } from "./toast.js";
 
@@ -43,14 +43,16 @@ export class AccountDialog {
     const at = session.last_used_at ?? session.updated_at ?? session.created_at;
     const name = session.current ? "This session" : device(session.user_agent);
     const revoke = () => attempt(() => this.#revoke(session));
-    return h("li", { data: { testid: "session-item", sessionId: session.id, current: Boolean(session.current) } },
+    const { id: sessionId, current } = session;
+    return h("li", { data: { testid: "session-item", sessionId, current } },
       h("div", { className: "session-text" },
         h("strong", {}, name),
         h("span", { className: "quiet", title: exact(at) },
-          `Since ${exact(session.created_at)} · used ${ago(at)}`)),
+          `Since ${when(session.created_at)} · used ${ago(at)}`)),
       session.current
         ? h("span", { className: "role" }, "Current")
-        : iconButton("close", `End the session ${name}`, revoke, { data: { testid: "session-revoke" } }));
+        : iconButton("close", `End the session ${name}`, revoke,
+          { data: { testid: "session-revoke" } }));
   }
 
   async #revoke({ id }) {
@@ -71,7 +73,8 @@ export class AccountDialog {
     return h("li", { data: { testid: "account-item", username: user.username } },
       avatar(user.username, "small"),
       h("span", { className: "session-text" }, h("strong", {}, user.username)),
-      h("button", { type: "button", className: "small", onClick: pick, data: { testid: "account-use" } },
+      h("button",
+        { type: "button", className: "small", onClick: pick, data: { testid: "account-use" } },
         "Use here"));
   }
 

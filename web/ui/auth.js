@@ -68,12 +68,9 @@ export class AuthView {
   }
 
   #choice(user) {
-    const testid = "auth-continue";
-    return h(
-      "button",
-      { type: "button", onClick: () => this.#enter(user.id), data: { testid, user: user.username } },
-      avatar(user.username, "small"),
-      user.username,
-    );
+    const { id, username } = user;
+    const data = { testid: "auth-continue", username };
+    const onClick = () => this.#enter(id);
+    return h("button", { type: "button", onClick, data }, avatar(username, "small"), username);
   }
 }

@@ -24,7 +24,9 @@ export class Badge {
     const badge = byId("connection");
     badge.dataset.state = state;
     byId("connection-text").textContent = WORDS[state];
-    byId("connection-node").textContent = state === "live" && node ? node.slice(0, 12) : "";
+    badge.dataset.node = node ?? "";
+    // The end of an id that begins with the time is what tells two of them apart.
+    byId("connection-node").textContent = state === "live" && node ? node.slice(-6) : "";
     const where = node ? `Node ${node}. ` : "";
     const hint = state === "live" ? "" : `${detail ? `${detail}. ` : ""}Click to try now.`;
     badge.title = where + hint;

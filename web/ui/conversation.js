@@ -32,8 +32,8 @@ export class Conversation {
 
   focus() {
     // On a touch screen the focus would raise the keyboard over what one came to read.
-    const types = this.#store.open?.canPost && !TOUCH.matches;
-    if (types) this.#composer.focus();
+    if (TOUCH.matches) return;
+    if (this.#store.open?.canPost) this.#composer.focus();
     else byId("channel-title").focus();
   }
 
@@ -49,7 +49,7 @@ export class Conversation {
   #wire() {
     const drawHead = perFrame(() => this.#drawHead());
     this.#store.on("open", () => this.#show());
-    this.#store.on("typing", (id) => id === this.#store.openId && this.#drawTyping());
+    this.#store.typists.on("change", (id) => id === this.#store.openId && this.#drawTyping());
     this.#store.on("arrival", (channel, message) => this.#announce(channel, message));
     this.#store.on("channel", (id) => {
       if (id !== this.#store.openId) return;
@@ -104,9 +104,10 @@ export class Conversation {
   }
 
   #drawTyping() {
-    const names = this.#store.typists(this.#store.openId);
+    const names = this.#store.typists.names(this.#store.openId);
     const who = names.length > 2 ? "Several people" : names.join(" and ");
-    byId("typing").textContent = names.length ? `${who} ${names.length > 1 ? "are" : "is"} typing` : "";
+    const verb = names.length > 1 ? "are" : "is";
+    byId("typing").textContent = names.length ? `${who} ${verb} typing` : "";
   }
 
   #announce(channel, message) {
@@ -123,7 +124,8 @@ export class Conversation {
   }
 
   async #edit({ id, channel_id }, body) {
-    const { message } = await this.#client.change("message.update", { channel: channel_id, id, body });
+    const packet = { channel: channel_id, id, body };
+    const { message } = await this.#client.change("message.update", packet);
     this.#take(channel_id, message);
   }
 

@@ -112,17 +112,22 @@ export class ChannelDialogs {
 
   #found(info, store) {
     const joined = Boolean(store.channels.get(info.id)?.membership);
-    const open = () => this.#pick(info);
     const join = () => attempt(() => this.#join(info));
     const data = { testid: "browse-item", slug: info.slug ?? "", channelId: info.id };
     return h("li", { data },
-      h("button", { type: "button", className: "browse-open", onClick: open, data: { testid: "browse-open" } },
-        icon("hash"),
-        h("span", { className: "browse-text" },
-          h("strong", {}, info.name), h("span", { className: "quiet" }, info.topic ?? ""))),
+      this.#opener(info),
       joined
         ? h("span", { className: "role" }, "Joined")
         : h("button", { type: "button", onClick: join, data: { testid: "browse-join" } }, "Join"));
+  }
+
+  #opener(info) {
+    const data = { testid: "browse-open" };
+    const onClick = () => this.#pick(info);
+    return h("button", { type: "button", className: "browse-open", onClick, data },
+      icon("hash"),
+      h("span", { className: "browse-text" },
+        h("strong", {}, info.name), h("span", { className: "quiet" }, info.topic ?? "")));
   }
 
   #pick(info) {
@@ -148,14 +153,16 @@ export class ChannelDialogs {
 
   async #save({ name, topic }) {
     const { client, store } = this.#now();
-    await client.rest.patch(`/channels/${store.openId}`, { name: name.trim(), topic: topic.trim() });
+    const change = { name: name.trim(), topic: topic.trim() };
+    await client.rest.patch(`/channels/${store.openId}`, change);
     byId("settings-dialog").close();
   }
 
   async #leave() {
     const { client, store } = this.#now();
     const { id, name } = store.open.info;
-    if (!(await confirm(`Leave ${name}?`, "Its messages stay with those who are in it.", "Leave"))) return;
+    const detail = "Its messages stay with those who are in it.";
+    if (!(await confirm(`Leave ${name}?`, detail, "Leave"))) return;
     await client.rest.delete(`/channels/${id}/members/me`);
     byId("settings-dialog").close();
   }

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const DAY_OF_YEAR = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
 const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
@@ -15,12 +16,22 @@ export function clock(at) {
   return TIME.format(new Date(at));
 }
 
+/** The clock without AM or PM, where there is no room for it. */
+export function clockShort(at) {
+  const parts = TIME.formatToParts(new Date(at)).filter(({ type }) => type !== "dayPeriod");
+  return parts.map(({ value }) => value).join("").trim();
+}
+
 /** A clock with seconds and milliseconds, for the event strip. */
 export function clockMs(at) {
   const date = new Date(at);
   const two = (number) => String(number).padStart(2, "0");
   const ms = String(date.getMilliseconds()).padStart(3, "0");
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${ms}`;
+}
+
+export function when(at) {
+  return WHEN.format(new Date(at));
 }
 
 export function exact(at) {

@@ -6,7 +6,7 @@ import { byId, h } from "./dom.js";
 export function onSubmit(form, work) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (form.ariaBusy === "true") return;
+    if (form.getAttribute("aria-busy") === "true") return;
     clearFaults(form);
     setBusy(form, true);
     try {
@@ -25,15 +25,21 @@ export function clearFaults(form) {
 }
 
 function setBusy(form, busy) {
-  form.ariaBusy = String(busy);
+  form.setAttribute("aria-busy", busy);
   for (const button of form.querySelectorAll("button[type=submit]")) button.disabled = busy;
 }
 
 function showFaults(form, error) {
-  const shown = error.fields?.map((fault) => showField(form, fault)) ?? [];
+  const fields = error.fields ?? [];
+  const elsewhere = fields.filter((fault) => !showField(form, fault));
   const general = form.querySelector(".fault.general");
-  if (general && !(shown.length && shown.every(Boolean))) general.textContent = error.message;
+  if (general && elsewhere.length) general.textContent = elsewhere.map(sentence).join(" ");
+  else if (general && !fields.length) general.textContent = error.message;
   form.querySelector("[aria-invalid]")?.focus();
+}
+
+function sentence({ field, message }) {
+  return `${field}: ${message}.`;
 }
 
 function showField(form, { field, message }) {

@@ -66,6 +66,7 @@ export class InboxView {
     return h("div", { className: "notification-actions" },
       iconButton(read ? "undo" : "check", `Mark “${title}” as ${word}`, flip,
         { data: { testid: "notification-read" } }),
-      iconButton("trash", `Delete “${title}”`, remove, { data: { testid: "notification-delete" } }));
+      iconButton("trash", `Delete “${title}”`, remove,
+        { data: { testid: "notification-delete" } }));
   }
 }

@@ -113,7 +113,7 @@ export class MessageList {
       grouped,
       parent: message.reply_to ? channel.find(message.reply_to) : null,
       canEdit: mine && channel.canPost,
-      canDelete: mine || channel.canModerate,
+      canDelete: (mine && channel.canPost) || channel.canModerate,
       canReply: channel.canPost,
       editing: this.#editing === message.id && !message.deleted_at,
     };

@@ -1,6 +1,6 @@
 /* Who is in the open channel; owners and moderators add and remove. */
 
-import { byId, h, iconButton, perFrame } from "./dom.js";
+import { byId, h, iconButton, perFrame, reconcile } from "./dom.js";
 import { avatar, plural } from "./format.js";
 import { onSubmit } from "./forms.js";
 import { attempt } from "./toast.js";
@@ -44,34 +44,48 @@ export class People {
     byId("member-form").hidden = !mayAdd;
     byId("member-none").hidden = Boolean(channel);
     const members = channel ? [...channel.members.values()].sort(byRole) : [];
-    byId("member-list").replaceChildren(...members.map((member) => this.#row(channel, member)));
+    reconcile(byId("member-list"), members, {
+      key: ({ user_id }) => user_id,
+      make: () => h("li", { data: { testid: "member" } }),
+      update: (node, member) => this.#update(node, channel, member),
+    });
     const beyond = (channel?.memberCount ?? 0) - members.length;
-    if (beyond > 0) byId("member-list").append(h("li", { className: "quiet pad" }, `and ${plural(beyond, "other")}`));
+    byId("member-more").textContent = beyond > 0 ? `and ${plural(beyond, "other")}` : "";
   }
 
-  #row(channel, member) {
+  #update(node, channel, member) {
+    // Kept while nothing changes, so that a role that is being chosen is not taken away.
+    const drawn = JSON.stringify([channel.role, channel.info.kind, member.role]);
+    if (node.dataset.drawn === drawn) return;
+    Object.assign(node.dataset, { drawn, username: member.username, role: member.role });
+    node.replaceChildren(...this.#parts(channel, member).filter(Boolean));
+  }
+
+  #parts(channel, member) {
     const { user_id, username } = member;
     const me = user_id === this.#store.user.id;
-    const removable = channel.canModerate && !me && member.role !== "owner";
+    const isFixed = channel.info.kind === "direct" || me;
+    const removable = channel.canModerate && !isFixed && member.role !== "owner";
     const remove = () => attempt(() => this.#remove(channel, user_id));
-    return h(
-      "li",
-      { data: { testid: "member", username, role: member.role } },
+    return [
       avatar(username, "small"),
-      h("span", { className: "member-name" }, username, me ? h("span", { className: "quiet" }, " you") : null),
-      channel.role === "owner" && !me && channel.info.kind !== "direct"
+      h("span", { className: "member-name" }, username,
+        me ? h("span", { className: "quiet" }, " you") : null),
+      channel.role === "owner" && !isFixed
         ? this.#roleChoice(channel, member)
         : h("span", { className: "role" }, member.role),
-      removable && channel.info.kind !== "direct"
-        ? iconButton("close", `Remove ${username}`, remove, { data: { testid: "member-remove" } })
+      removable
+        ? iconButton("close", `Remove ${username}`, remove,
+          { data: { testid: "member-remove" } })
         : null,
-    );
+    ];
   }
 
   #roleChoice(channel, { user_id, username, role }) {
     const change = (event) => attempt(() => this.#setRole(channel, user_id, event.target.value));
-    const options = ROLES.map((name) => h("option", { value: name, selected: name === role }, name));
-    const select = h("select", { onChange: change, data: { testid: "member-role" } }, options);
+    const option = (name) => h("option", { value: name, selected: name === role }, name);
+    const select = h("select", { onChange: change, data: { testid: "member-role" } },
+      ROLES.map(option));
     select.setAttribute("aria-label", `Role of ${username}`);
     return select;
   }

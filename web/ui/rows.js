@@ -4,7 +4,7 @@
  * in as text. */
 
 import { h, iconButton } from "./dom.js";
-import { avatar, clock, exact, prose } from "./format.js";
+import { avatar, clock, clockShort, exact, prose } from "./format.js";
 
 export function drawDay(node, name) {
   if (node.dataset.drawn === name) return;
@@ -40,7 +40,8 @@ export function drawPending(node, entry, user, on) {
   if (node.dataset.drawn === drawn) return;
   reset(node, `message pending ${entry.state}`, drawn);
   Object.assign(node.dataset, { testid: "message", state: entry.state });
-  const body = h("div", { className: "body", data: { testid: "message-body" } }, prose(entry.body));
+  const data = { testid: "message-body" };
+  const body = h("div", { className: "body", dir: "auto", data }, prose(entry.body));
   const head = h("div", { className: "head" }, h("strong", {}, user.username), pendingState(entry));
   node.append(avatar(user.username), h("div", { className: "content" }, head, body));
   if (entry.state === "failed") node.append(pendingActions(on));
@@ -69,7 +70,8 @@ function describe(node, message) {
 
 function gutter(message, grouped) {
   if (!grouped) return avatar(message.author_username);
-  return h("span", { className: "gutter-time", aria: { hidden: true } }, clock(message.created_at));
+  return h("span", { className: "gutter-time", aria: { hidden: true } },
+    clockShort(message.created_at));
 }
 
 function content(message, facts, on) {
@@ -97,13 +99,14 @@ function body(message) {
   if (message.deleted_at) {
     return h("div", { className: "body", data: { testid: "message-body" } }, "Message deleted");
   }
-  const { edited_at } = message;
-  const edited = edited_at
-    ? h("span", { className: "edited", title: exact(edited_at), data: { testid: "message-edited" } },
-      "edited")
-    : null;
   const text = h("span", { data: { testid: "message-body" } }, prose(message.body));
-  return h("div", { className: "body" }, text, edited, attached(message.data));
+  const edited = message.edited_at ? editedMark(message.edited_at) : null;
+  return h("div", { className: "body", dir: "auto" }, text, edited, attached(message.data));
+}
+
+function editedMark(at) {
+  const data = { testid: "message-edited" };
+  return h("span", { className: "edited", title: exact(at), data }, "edited");
 }
 
 function attached(data) {
@@ -133,7 +136,7 @@ function actions({ canEdit, canDelete, canReply }, on) {
 
 function editor(message, on) {
   const testid = "message-edit-input";
-  const input = h("textarea", { value: message.body, rows: 1, data: { testid } });
+  const input = h("textarea", { value: message.body, rows: 1, dir: "auto", data: { testid } });
   input.setAttribute("aria-label", "Edit the message");
   input.addEventListener("keydown", (event) => {
     if (event.key === "Escape") on.cancel();

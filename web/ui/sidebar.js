@@ -41,7 +41,11 @@ export class Sidebar {
   #draw() {
     const named = this.#named();
     const direct = this.#direct();
-    const rows = { key: ({ id }) => id, make: (c) => this.#make(c), update: (n, c) => this.#update(n, c) };
+    const rows = {
+      key: ({ id }) => id,
+      make: (channel) => this.#make(channel),
+      update: (node, channel) => this.#update(node, channel),
+    };
     reconcile(byId("channel-list"), named, rows);
     reconcile(byId("direct-list"), direct, rows);
     byId("channel-none").hidden = named.length > 0;
