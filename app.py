@@ -47,7 +47,7 @@ from realtime.gateway import Parts as GatewayParts
 from realtime.handlers import HANDLERS
 from realtime.hub import Hub
 from realtime.node import Node, NodeLimits
-from realtime.transport import ConnectionLimits, plug_in_websocket
+from realtime.transport import ConnectionLimits, origin_check, plug_in_websocket
 
 __version__ = "0.1.0"
 _ROOT = Path(__file__).resolve().parent
@@ -137,6 +137,10 @@ def create_app(settings: Settings) -> Fanfare:
     callers = Callers(db)
     _add_api(flask, settings, db, callers, tokens, node)
     gateway = _add_gateway(flask, settings, db, callers, tokens, node)
+    if settings.trusted_proxies:
+        # Around all, so that sockets are judged by the address that the client called, too.
+        hops = settings.trusted_proxies
+        flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     return Fanfare(settings, flask, db, tokens, node, gateway)
 
 
@@ -168,9 +172,6 @@ def _add_api(
             lambda: schema_is_current(db),
         )
     )
-    if settings.trusted_proxies:
-        hops = settings.trusted_proxies
-        flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
 
 def _add_gateway(
@@ -186,8 +187,7 @@ def _add_gateway(
 
     options: dict[str, Any] = {
         "transports": settings.transports.split(","),
-        # None: the same origin only.
-        "cors_allowed_origins": settings.origins or None,
+        "cors_allowed_origins": origin_check(settings.origins),
     }
     socketio = SocketIO(
         flask,

@@ -21,6 +21,7 @@ from core.errors import (
     InternalError,
     RateLimitedError,
     TooManyConnectionsError,
+    UnavailableError,
     describe,
 )
 from core.events import Control, user_stream
@@ -137,6 +138,8 @@ class Gateway:
         self._watch_expiry(connection)
 
         def answer(outcomes: dict[str, Outcome]) -> None:
+            if own not in outcomes:
+                raise UnavailableError("Your stream can't be read.")
             position = outcomes[own].position.as_json()
             connection.emit("ready", self._ready(connection, profile, position))
 

@@ -7,11 +7,13 @@ by bytes: signals are dropped first, then the connection is cut off, and resumes
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
 from engineio import packet as engine_packet
+from engineio.payload import Payload
 
 from core import json
 from core.callers import Caller
@@ -121,7 +123,8 @@ class Connection:
         self._socket.send(packet_of(Frame.of("bye", bye)))
         # In a greenlet: closing runs the disconnect handlers, and the caller may be fanning out.
         green.spawn(self._socket.close, False)
-        self.timers.append(green.later(_GOODBYE_S, self.abort))
+        # Not one of `timers`, which end with the session: this one ends the socket under it.
+        green.later(_GOODBYE_S, self.abort)
 
     def abort(self) -> None:
         """Close at once, whatever still waits."""
@@ -150,7 +153,20 @@ def plug_in_websocket(server: Any) -> None:
 
         return WebSocketApp(greenlets, run, engine)
 
+    # Engine.IO takes at most 16 packets in one POST; stock clients send all that they have. What
+    # may be sent is bounded by the size of the POST, and by the limit on packets a second.
+    Payload.max_decode_packets = 10_000
     server.eio._async = {**server.eio._async, "websocket": app, "queue": green.ByteQueue}
+
+
+def origin_check(origins: list[str]) -> Callable[[str, dict[str, Any]], bool]:
+    """Judge where a page comes from: the address that it calls, or one of `origins`."""
+
+    def is_allowed(origin: str, environ: dict[str, Any]) -> bool:
+        scheme, host = environ.get("wsgi.url_scheme"), environ.get("HTTP_HOST")
+        return origin == f"{scheme}://{host}" or origin in origins
+
+    return is_allowed
 
 
 class PacketHandler(Protocol):

@@ -9,7 +9,7 @@ from core.errors import ConflictError, ForbiddenError, NotFoundError
 from core.events import Control, Event, channel_stream, user_stream
 from core.pages import Json, Page, PageRequest
 from core.services import access
-from core.services.publish import log_control, log_event
+from core.services.publish import log_control, log_event, log_event_for_many
 from core.store import accounts, channels, log
 from core.store.database import Database, Write
 from core.times import now_ms
@@ -49,16 +49,14 @@ def _tell(write: Write, type_: str, caller: Caller, channel_id: str, member: Jso
 
 def tell_all_of_deletion(write: Write, channel_id: str, caller: Caller, now: int) -> None:
     """Tell every member, on their own stream, that a channel is gone."""
-    payload = {"id": channel_id}
-    for user_id in channels.member_ids(write.conn, channel_id):
-        log_event(
-            write,
-            user_stream(user_id),
-            "channel.deleted",
-            lambda _offset: payload,
-            actor=caller.user_id,
-            at_ms=now,
-        )
+    log_event_for_many(
+        write,
+        [user_stream(user_id) for user_id in channels.member_ids(write.conn, channel_id)],
+        "channel.deleted",
+        {"id": channel_id},
+        actor=caller.user_id,
+        at_ms=now,
+    )
 
 
 def list_members(

@@ -9,6 +9,7 @@ from core import json
 from core.callers import Caller
 from core.errors import InvalidError, TooLargeError
 from core.events import Control, Event, Signal, is_application_type
+from core.pages import Json
 from core.services import access
 from core.store import log
 from core.store.database import Database, Write
@@ -71,6 +72,14 @@ def log_event(
         key=key,
         digest=_digest(type_, asked) if key else None,
     )
+
+
+def log_event_for_many(
+    write: Write, streams: list[str], type_: str, data: Json, *, actor: str | None, at_ms: int
+) -> None:
+    """Append the same event to many streams."""
+    text = json.dumps(data).decode()
+    log.append_to_many(write, streams, type_, text, actor=actor, at_ms=at_ms)
 
 
 def _digest(type_: str, asked: Any) -> str:
