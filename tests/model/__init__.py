@@ -1,0 +1,1 @@
+"""Tests that hold the whole against a model of it."""
