@@ -13,7 +13,6 @@ from core.errors import (
     ForbiddenError,
     NotFoundError,
     PreconditionFailedError,
-    RateLimitedError,
     UnauthorizedError,
 )
 from core.services import accounts, users
@@ -60,11 +59,12 @@ def register(body: schemas.Register) -> Response:
     {200: schemas.Login},
     body=schemas.Credentials,
     is_open=True,
-    refuses=[UnauthorizedError, RateLimitedError],
+    limit="login_address",
+    refuses=[UnauthorizedError],
 )
 def log_in(body: schemas.Credentials) -> Response:
     """Log in. A wrong name and a wrong password are answered alike."""
-    # By address and name: nobody can lock somebody else out.
+    # By address and name as well: nobody can lock somebody else out.
     parts().limits.take("login", f"{address()} {body.username}")
     login = accounts.login(parts().db, parts().passwords, _terms(), **body.model_dump())
     return ok(_logged_in(login))

@@ -28,6 +28,7 @@ class RateLimits:
         self._items = {
             # Guessing a password, or making accounts, is slow.
             "login": RateLimitItemPerMinute(10),
+            "login_address": RateLimitItemPerMinute(60),
             "register": RateLimitItemPerMinute(20),
             "refresh": RateLimitItemPerMinute(120),
             # As many as a socket may, over ten seconds: a batch is a burst.

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from core.events import TYPE_PATTERN
 from core.ids import is_id
 
-MAX_BODY_CHARS = 65_536
+# Renderers of JSON give up at some depth; this is below that of all that we know.
+MAX_DEPTH = 100
 
 
 def _without_nul(text: str) -> str:
@@ -18,16 +19,19 @@ def _without_nul(text: str) -> str:
 
 
 def _storable(value: Any) -> Any:
-    """Refuse NUL at any depth."""
-    if isinstance(value, str):
-        _without_nul(value)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _without_nul(key)
-            _storable(item)
-    elif isinstance(value, list):
-        for item in value:
-            _storable(item)
+    """Refuse NUL at any depth, and too much depth."""
+    # By a list of what is left to look at: recursion is what deep data would break.
+    left: list[tuple[Any, int]] = [(value, 1)]
+    while left:
+        item, depth = left.pop()
+        if depth > MAX_DEPTH:
+            raise ValueError(f"must not be nested deeper than {MAX_DEPTH}")
+        if isinstance(item, str):
+            _without_nul(item)
+        elif isinstance(item, dict):
+            left += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, list):
+            left += [(part, depth + 1) for part in item]
     return value
 
 

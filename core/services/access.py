@@ -10,7 +10,6 @@ from core import permissions
 from core.callers import Caller
 from core.errors import ForbiddenError, NotFoundError
 from core.events import channel_stream, user_stream
-from core.ids import is_id
 from core.store import channels, log
 
 
@@ -75,18 +74,6 @@ def moderated(conn: Connection, caller: Caller, ref: str) -> Access:
     return found
 
 
-def readable_stream(conn: Connection, caller: Caller, stream: str) -> str:
-    """Give the full name of a stream that the caller may read.
-
-    Raises:
-        NotFoundError.
-    """
-    kind, _, ref = stream.partition(":")
-    if kind == "channel":
-        return readable(conn, caller, ref).stream
-    return _own_stream(caller, kind, ref)
-
-
 def postable_stream(conn: Connection, caller: Caller, stream: str) -> str:
     """Give the full name of a stream that the caller may post to.
 
@@ -121,20 +108,13 @@ def resolve_as_server(conn: Connection, stream: str) -> str:
 
 
 def readable_streams(conn: Connection, caller: Caller, asked: Iterable[str]) -> dict[str, str]:
-    """Give the full names of those of many streams that the caller may read.
-
-    Ids are looked up in one query; slugs, which only a first subscription names, one by one.
-    """
-    names = list(asked)
-    ids = {name: name.removeprefix("channel:") for name in names if name.startswith("channel:")}
-    seen = channels.readable_among(
-        conn, [i for i in ids.values() if is_id(i)], caller.user_id, is_admin=caller.is_admin
-    )
-    found = {name: name for name, channel_id in ids.items() if channel_id in seen}
-    for name in names:
-        if name not in ids or not is_id(ids[name]):
-            try:
-                found[name] = readable_stream(conn, caller, name)
-            except NotFoundError:
-                continue
+    """Give the full names of those of many streams that the caller may read, by one query."""
+    refs = {name: name.partition(":")[2] for name in asked}
+    own = {name for name in refs if name in ("user:me", user_stream(caller.user_id))}
+    wanted = [ref for name, ref in refs.items() if name.startswith("channel:")]
+    seen = channels.readable_among(conn, wanted, caller.user_id, is_admin=caller.is_admin)
+    found = {name: user_stream(caller.user_id) for name in own}
+    for name, ref in refs.items():
+        if name.startswith("channel:") and ref in seen:
+            found[name] = channel_stream(seen[ref])
     return found

@@ -80,14 +80,19 @@ def find_access(conn: Connection, ref: str, user_id: str) -> Row[Any] | None:
 
 
 def readable_among(
-    conn: Connection, channel_ids: list[str], user_id: str, *, is_admin: bool
-) -> set[str]:
-    """Tell which of many channels a user may read, in one query."""
+    conn: Connection, refs: list[str], user_id: str, *, is_admin: bool
+) -> dict[str, str]:
+    """Look up those of many channels that a user may read: `{id or slug: id}`."""
+    if not refs:
+        return {}
     readable = or_(channels.c.kind == "public", members.c.role.is_not(None))
     if is_admin:
         readable = or_(readable, channels.c.kind != "direct")
-    query = _ACCESS.with_only_columns(channels.c.id).where(channels.c.id.in_(channel_ids), readable)
-    return set(conn.execute(query, {"caller": user_id}).scalars())
+    query = _ACCESS.with_only_columns(channels.c.id, channels.c.slug).where(
+        or_(channels.c.id.in_(refs), channels.c.slug.in_(refs)), readable
+    )
+    rows = conn.execute(query, {"caller": user_id}).all()
+    return {row.id: row.id for row in rows} | {row.slug: row.id for row in rows if row.slug}
 
 
 def find_direct(conn: Connection, pair: str) -> Row[Any] | None:
