@@ -1,0 +1,197 @@
+"""What every bus does: it tells the other nodes of what is there, and never the one that spoke.
+
+An implementation adds itself to `make_buses`. A bus may lose a hint, so these tests speak again
+until they are heard; what must not be heard is known to be absent once a later word has come.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from core.events import Control
+from realtime.bus import Bus, Hint, SignalHint
+from realtime.bus_memory import MemoryBus, MemoryExchange
+from tests.support.wait import wait_until
+
+MakeBuses = Callable[[int], list[Bus]]
+
+
+class Ear:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.hints: list[Hint] = []
+        self.signals: list[SignalHint] = []
+        self.controls: list[Control] = []
+
+    def on_hint(self, hint: Hint) -> None:
+        self.hints.append(hint)
+
+    def on_signal(self, signal: SignalHint) -> None:
+        self.signals.append(signal)
+
+    def on_control(self, control: Control) -> None:
+        self.controls.append(control)
+
+
+def make_hint(offset: int = 1, stream: str = "channel:a", body: bytes = b'{"offset":1}') -> Hint:
+    return Hint(stream, "epoch", offset, body)
+
+
+@pytest.fixture(params=["memory"])
+def make_buses(request: pytest.FixtureRequest) -> MakeBuses:
+    """`make_buses(3)` gives the buses of three nodes that hear one another."""
+
+    def of_memory(count: int) -> list[Bus]:
+        exchange = MemoryExchange()
+        return [MemoryBus(exchange) for _ in range(count)]
+
+    return {"memory": of_memory}[request.param]
+
+
+@pytest.fixture
+def nodes(make_buses: MakeBuses) -> list[tuple[Bus, Ear]]:
+    """Three nodes; each has joined channel:a."""
+    pairs = [(bus, Ear()) for bus in make_buses(3)]
+    for bus, ear in pairs:
+        bus.start(ear)
+        bus.join("channel:a")
+    return pairs
+
+
+def flush(nodes: list[tuple[Bus, Ear]]) -> None:
+    """Have every node heard by every other one."""
+    for number, (bus, ear) in enumerate(nodes):
+        word = Control("user_disabled", user_id=f"flush-{number}")
+        others = [other for _, other in nodes if other is not ear]
+
+        def is_heard(bus=bus, word=word, others=others) -> bool:
+            bus.control(word)
+            return all(word in other.controls for other in others)
+
+        wait_until(is_heard, what="a control")
+
+
+class TestHints:
+    def test_the_other_nodes_hear_a_hint_as_it_was_given(self, nodes):
+        """Byte by byte: a node passes the wire form on, and never makes it again."""
+        body = '{"data":"ä\\u0000 \\u2028 🎺"}'.encode()
+        hint = make_hint(2**53, body=body)
+
+        nodes[0][0].publish(hint)
+        flush(nodes)
+
+        assert [ear.hints for _, ear in nodes] == [[], [hint], [hint]]
+
+    def test_a_large_hint_is_carried(self, nodes):
+        hint = make_hint(body=b'"' + b"x" * 300_000 + b'"')
+
+        nodes[0][0].publish(hint)
+        flush(nodes)
+
+        assert nodes[1][1].hints == [hint]
+
+    def test_only_nodes_that_joined_a_stream_hear_of_it(self, nodes):
+        nodes[1][0].leave("channel:a")
+        nodes[1][0].join("channel:b")
+
+        nodes[0][0].publish(make_hint())
+        nodes[0][0].publish(make_hint(stream="channel:b"))
+        flush(nodes)
+
+        assert [hint.stream for hint in nodes[1][1].hints] == ["channel:b"]
+        assert [hint.stream for hint in nodes[2][1].hints] == ["channel:a"]
+
+    def test_a_node_tells_of_streams_that_it_did_not_join(self, nodes):
+        """A call of REST may publish to a stream that nobody watches there."""
+        nodes[0][0].leave("channel:a")
+
+        nodes[0][0].publish(make_hint())
+        flush(nodes)
+
+        assert nodes[1][1].hints == [make_hint()]
+
+    def test_joining_twice_does_not_double_what_is_heard(self, nodes):
+        nodes[1][0].join("channel:a")
+
+        nodes[0][0].publish(make_hint())
+        flush(nodes)
+
+        assert nodes[1][1].hints == [make_hint()]
+
+    def test_leaving_what_was_never_joined_is_no_error(self, nodes):
+        nodes[0][0].leave("channel:unknown")
+
+    def test_who_leaves_and_joins_again_hears_again(self, nodes):
+        nodes[1][0].leave("channel:a")
+        nodes[1][0].join("channel:a")
+
+        nodes[0][0].publish(make_hint())
+        flush(nodes)
+
+        assert nodes[1][1].hints == [make_hint()]
+
+    def test_a_name_is_no_pattern(self, nodes):
+        """`channel:*` is a name like another, whatever the carrier takes for a wild card."""
+        nodes[1][0].leave("channel:a")
+        nodes[1][0].join("channel:*")
+        nodes[1][0].join("channel:?")
+
+        nodes[0][0].publish(make_hint())
+        flush(nodes)
+
+        assert nodes[1][1].hints == []
+
+
+class TestSignals:
+    def test_the_other_nodes_that_joined_hear_a_signal(self, nodes):
+        signal = SignalHint("channel:a", b'{"type":"typing"}')
+        nodes[2][0].leave("channel:a")
+
+        nodes[0][0].signal(signal)
+        flush(nodes)
+
+        assert [ear.signals for _, ear in nodes] == [[], [signal], []]
+
+
+class TestControls:
+    @pytest.mark.parametrize(
+        "control",
+        [
+            Control("session_revoked", user_id="u", session_id="s"),
+            Control("user_disabled", user_id="u"),
+            Control("access_lost", user_id="u", stream="channel:z"),
+            Control("stream_closed", stream="channel:z"),
+        ],
+        ids=lambda control: control.kind,
+    )
+    def test_every_other_node_hears_a_control(self, nodes, control):
+        """Whatever it has joined: a session may be open anywhere."""
+        nodes[0][0].control(control)
+        flush(nodes)
+
+        assert [control in ear.controls for _, ear in nodes] == [False, True, True]
+
+
+class TestBeforeTheStart:
+    def test_a_bus_that_was_not_started_takes_everything_in_silence(self, make_buses):
+        """What a node says while it starts is lost, as any hint may be, and raises nothing."""
+        (bus,) = make_buses(1)
+
+        bus.join("channel:a")
+        bus.publish(make_hint())
+        bus.signal(SignalHint("channel:a", b"{}"))
+        bus.control(Control("user_disabled", user_id="u"))
+        bus.leave("channel:a")
+
+    def test_what_was_joined_before_the_start_is_heard_after_it(self, make_buses):
+        speaker, hearer = make_buses(2)
+        ears = [Ear(), Ear()]
+        hearer.join("channel:a")
+        speaker.start(ears[0])
+        hearer.start(ears[1])
+
+        speaker.publish(make_hint())
+        flush([(speaker, ears[0]), (hearer, ears[1])])
+
+        assert ears[1].hints == [make_hint()]
