@@ -305,7 +305,7 @@ class TestTheAnnouncement:
         core.db.announce_to(lambda events, _controls: heard.extend(events))
 
         with pytest.raises(LookupError):
-            append_and(core, stream, lambda _conn: {}["no such thing"])
+            append_and(core, stream, lambda _conn: {1: 1}[2])
 
         assert heard == []
 
