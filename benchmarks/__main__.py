@@ -1,0 +1,81 @@
+"""`python -m benchmarks`: measure, print the table, write the JSON. `--help` tells the rest."""
+
+import argparse
+import sys
+from contextlib import ExitStack
+
+from benchmarks import machine, profile, report
+from benchmarks.measures import MEASURES, Effort, Row
+from benchmarks.stage import Bench
+from tests.support.postgres import find_binaries
+
+BACKENDS = ("sqlite", "postgres")
+
+
+def main() -> int:
+    """Measure what was asked for."""
+    wanted = _parser().parse_args()
+    effort = Effort.quick() if wanted.quick else Effort.full()
+    cores = machine.cores()
+    rows: dict[str, list[Row]] = {}
+    databases: dict[str, str] = {}
+    _print_setting(cores)
+    for backend in wanted.database or BACKENDS:
+        if backend == "postgres" and find_binaries() is None:
+            print("\nNo PostgreSQL here (make setup brings one): left out.")
+            continue
+        with ExitStack() as stack:
+            bench = Bench(backend, cores, stack)
+            if wanted.profile:
+                print(f"\n{bench.about}")
+                profile.show(bench, effort, set(wanted.only or MEASURES))
+            else:
+                rows[backend] = _measure(bench, effort, wanted.only or list(MEASURES))
+                databases[backend] = bench.about
+    if rows:
+        _conclude(rows, {"machine": machine.about(), "about": databases, "quick": wanted.quick})
+    return 0
+
+
+def _measure(bench: Bench, effort: Effort, names: list[str]) -> list[Row]:
+    report.print_head(bench.about)
+    rows: list[Row] = []
+    for name in names:
+        for row in MEASURES[name](bench, effort):
+            report.print_row(row)
+            rows.append(row)
+    return rows
+
+
+def _print_setting(cores: machine.Cores) -> None:
+    server, others = sorted(cores.server), sorted(cores.others)
+    print(f"Server on core {server}, load and PostgreSQL on {others}; medians of several runs.")
+    print("Percentages are shares of a core; `others` is what strangers used of the machine.")
+    if cores.server & cores.others:
+        print("There is one core for both: the figures hold for load and server together.")
+
+
+def _conclude(rows: dict[str, list[Row]], about: report.Json) -> None:
+    print()
+    for backend, found in rows.items():
+        print(f"{backend}: {report.summary(found)}")
+    print(f"\nWritten to {report.write(about, rows)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short runs, once each: a look")
+    parser.add_argument(
+        "--database", action="append", choices=BACKENDS, help="on this alone (may be repeated)"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=list(MEASURES), help="this alone (may be repeated)"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="sample the server and print where its time goes"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

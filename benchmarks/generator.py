@@ -1,0 +1,267 @@
+"""The load, in a process of its own: one task (JSON) on stdin, one result on stdout.
+
+It shares no code with the server. What counts begins after a warm-up; at the same two moments
+CPU time is read, of the server, of PostgreSQL and of this process itself.
+"""
+
+import gc
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import orjson
+
+from benchmarks.machine import Meter
+from benchmarks.wire import Address, Http, SocketIo, WireError
+
+Json = dict[str, Any]
+Client = TypeVar("Client", SocketIo, Http, SocketIo | Http)
+_PATIENCE_S = 30.0  # for what was under way at the end
+
+
+class Window:
+    """The part of a run that counts: `seconds` long, after a warm-up."""
+
+    def __init__(self, task: Json) -> None:
+        self._pids = {**task["pids"], "generator": os.getpid()}
+        self._begin = time.perf_counter() + task["warmup_s"]
+        self.end = self._begin + task["seconds"]
+        self._meter: Meter | None = None
+        self._result: Json = {}
+        self.latencies: list[float] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing counts any more."""
+        return bool(self._result)
+
+    def tick(self) -> None:
+        """Read the meters when it is time to."""
+        now = time.perf_counter()
+        if self._meter is None and now >= self._begin:
+            self._meter = Meter(self._pids)
+        elif self._meter is not None and now >= self.end and not self._result:
+            used = self._meter.read()
+            self._result = {
+                "seconds": used.wall_s,
+                "cpu_s": used.cpu_s,
+                "foreign_s": used.foreign_s,
+            }
+        if now > self.end + _PATIENCE_S:
+            raise WireError("what was under way at the end did not come")
+
+    def count(self, latency_s: float) -> None:
+        """Count something that has just come to its end, if the window is open."""
+        if self._meter is not None and not self._result:
+            self.latencies.append(latency_s)
+
+    def result(self, **more: object) -> Json:
+        """Sum up a window that is over."""
+        return {
+            **self._result,
+            "count": len(self.latencies),
+            "per_s": len(self.latencies) / self._result["seconds"],
+            "p50_ms": percentile(self.latencies, 0.50) * 1000,
+            "p99_ms": percentile(self.latencies, 0.99) * 1000,
+            "max_ms": max(self.latencies, default=0.0) * 1000,
+            **more,
+        }
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Give the value that `share` of all values don't exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def _readable(clients: Iterable[Client], wait_s: float) -> list[Client]:
+    # Not epoll: its waits are whole milliseconds, too coarse for an open loop.
+    return select.select(list(clients), [], [], max(0.0, wait_s))[0]
+
+
+class Watch:
+    """Watchers of streams, each of which has to see every offset, in order."""
+
+    def __init__(self, address: Address, watchers: list[Json]) -> None:
+        self._at: dict[SocketIo, tuple[str, int]] = {}
+        for watcher in watchers:
+            client = SocketIo(address, watcher["token"])
+            ack = client.call("subscribe", {"stream": watcher["stream"]})
+            self._at[client] = (ack["stream"], ack["position"]["offset"])
+        self.clients = list(self._at)
+
+    def take(self, client: SocketIo) -> list[Json]:
+        """Give the events that came to a watcher."""
+        stream, at = self._at[client]
+        events, client.events = [e for e in client.events if e["stream"] == stream], []
+        for event in events:
+            if event["offset"] != at + 1:
+                raise WireError(f"a watcher that stood at {at} was given {event['offset']}")
+            at += 1
+        self._at[client] = (stream, at)
+        return events
+
+    def have_seen(self, tops: dict[str, int]) -> bool:
+        """Tell whether all stand at the tops."""
+        return all(at >= tops.get(stream, 0) for stream, at in self._at.values())
+
+
+class Acks:
+    """What writers were told: each ack has to be ok, and no offset may miss or come twice."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[str, list[int]] = {}
+
+    def take(self, body: Json) -> None:
+        """Remember an ack."""
+        if not body["ok"]:
+            raise WireError(f"a message was refused: {body}")
+        message = body["message"]
+        self._offsets.setdefault(f"channel:{message['channel_id']}", []).append(message["offset"])
+
+    def tops(self) -> dict[str, int]:
+        """Give each stream's top, once everything was acked."""
+        for stream, offsets in self._offsets.items():
+            offsets.sort()
+            if offsets != list(range(offsets[0], offsets[0] + len(offsets))):
+                raise WireError(f"the offsets of {stream} have gaps or repeats")
+        return {stream: offsets[-1] for stream, offsets in self._offsets.items()}
+
+
+def _message(channel: str, number: int) -> Json:
+    body = f"message {number} of the benchmark, as long as people write: about 100 characters. "
+    return {"channel": channel, "body": body.ljust(100, "."), "key": f"{os.getpid()}-{number}"}
+
+
+def create(task: Json) -> Json:
+    """Write messages as fast as they are acked: each writer has one under way."""
+    address = task["address"]
+    watch, acks = Watch(address, task["watchers"]), Acks()
+    writers = {SocketIo(address, one["token"]): one["channel"] for one in task["writers"]}
+    under_way: dict[SocketIo, float] = {}
+    window, number = Window(task), 0
+
+    def write(writer: SocketIo) -> None:
+        nonlocal number
+        number += 1
+        under_way[writer] = time.perf_counter()
+        writer.emit("message.create", _message(writers[writer], number), number)
+
+    for writer in writers:
+        write(writer)
+    while not window.is_over or under_way:
+        window.tick()
+        for client in _readable([*writers, *watch.clients], 0.05):
+            client.receive()
+            if client not in writers:
+                watch.take(client)
+            elif client.acks:
+                acks.take(client.acks.pop()[1])
+                window.count(time.perf_counter() - under_way.pop(client))
+                if not window.is_over:
+                    write(client)
+    _drain(window, watch, acks)
+    return window.result(written=number)
+
+
+def _drain(window: Window, watch: Watch, acks: Acks) -> None:
+    tops = acks.tops()
+    while not watch.have_seen(tops):
+        window.tick()
+        for client in _readable(watch.clients, 0.05):
+            client.receive()
+            watch.take(client)
+
+
+def deliver(task: Json) -> Json:
+    """Write at a steady rate, whether the server keeps up or not, and time every delivery.
+
+    The clock of a message starts when it was due to be written, so a server that stalls pays
+    for all that it kept waiting.
+    """
+    address, period_s = task["address"], 1 / task["rate"]
+    watch, acks = Watch(address, task["watchers"]), Acks()
+    writers = [(SocketIo(address, one["token"]), one["channel"]) for one in task["writers"]]
+    window, number, acked = Window(task), 0, 0
+    began = time.perf_counter()
+    while not window.is_over or acked < number:
+        window.tick()
+        due = began + number * period_s
+        while not window.is_over and due <= time.perf_counter():
+            writer, channel = writers[number % len(writers)]
+            message = {**_message(channel, number), "data": {"due": due}}
+            writer.emit("message.create", message, number)
+            number += 1
+            due = began + number * period_s
+        wait_s = 0.05 if window.is_over else due - time.perf_counter()
+        for client in _readable([*(w for w, _ in writers), *watch.clients], wait_s):
+            client.receive()
+            for _, body in client.acks:
+                acks.take(body)
+                acked += 1
+            client.acks.clear()
+            for event in watch.take(client) if client in watch.clients else ():
+                window.count(time.perf_counter() - event["data"]["data"]["due"])
+    _drain(window, watch, acks)
+    return window.result(written=number)
+
+
+def http(task: Json) -> Json:
+    """Send one request again and again over connections that are kept alive."""
+    sent = task["request"].encode()
+    under_way = {Http(task["address"]): 0.0 for _ in range(task["connections"])}
+    window = Window(task)
+    size = 0
+    for client in under_way:
+        under_way[client] = time.perf_counter()
+        client.send(sent)
+    while not window.is_over:
+        window.tick()
+        for client in _readable(under_way, 0.05):
+            answer = client.receive()
+            if answer is None:
+                continue
+            status, _, body = answer
+            if status != task["status"]:
+                raise WireError(f"answered {status} in place of {task['status']}: {body[:200]!r}")
+            size = len(body)
+            now = time.perf_counter()
+            window.count(now - under_way[client])
+            under_way[client] = now
+            client.send(sent)
+    return window.result(body_bytes=size)
+
+
+def idle(task: Json) -> Json:
+    """Hold connections open until told to end; the other end looks at the server meanwhile."""
+    tokens = task["tokens"]
+    clients = [
+        SocketIo(task["address"], tokens[n % len(tokens)]) for n in range(task["connections"])
+    ]
+    print("open", flush=True)
+    sys.stdin.readline()
+    return {"connections": len(clients)}
+
+
+LOADS: dict[str, Callable[[Json], Json]] = {
+    "create": create,
+    "deliver": deliver,
+    "http": http,
+    "idle": idle,
+}
+
+
+def main() -> None:
+    """Do the one task."""
+    task = orjson.loads(sys.stdin.readline())
+    task["address"] = tuple(task["address"])
+    gc.disable()  # a collection in the middle would be taken for the server's delay
+    result = LOADS[task["load"]](task)
+    print(orjson.dumps(result).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
