@@ -2,9 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+import app
+import config
+from core.store.database import Database
+from core.store.models import metadata
 from tests.api.people import make_admin
 from tests.support.client import RestClient, SocketClient, registered
 from tests.support.server import Server
@@ -57,3 +62,13 @@ def connect(shared_server: Server) -> Iterator[Connect]:
             return stack.enter_context(socket)
 
         yield open_socket
+
+
+@pytest.fixture
+def own_database(tmp_path: Path) -> Iterator[Database]:
+    """A database of its own, for what is better asked of the services than of a server."""
+    environment = {"ENVIRONMENT": "testing", "INSTANCE_PATH": str(tmp_path)}
+    made = app.create_core(config.load(environment, dotenv=None))
+    metadata.create_all(made.db.engine)
+    yield made.db
+    made.db.engine.dispose()
