@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "MAX_CONNECTIONS_PER_USER": 10_000,
     "ACCESS_TOKEN_TTL_S": 3_600,
     "LOG_LEVEL": "warning",
+    "PYTHONPATH": Path(__file__).parent / "production",
 }
 
 
