@@ -127,7 +127,7 @@ class Exchange:
 
 
 def _headers(lines: list[str]) -> tuple[dict[str, str], str]:
-    headers = {}
+    headers: dict[str, str] = {}
     for index, line in enumerate(lines):
         found = _HEADER.match(line)
         if found is None:

@@ -27,7 +27,9 @@ ENDPOINTS = {(e.method, e.path): e for api in app._APIS for e in api.endpoints}
 WITHOUT_CLASS = {"slow_consumer", "draining"}
 
 
-def all_errors(of: type[errors.FanfareError] = errors.FanfareError) -> list[type]:
+def all_errors(
+    of: type[errors.FanfareError] = errors.FanfareError,
+) -> list[type[errors.FanfareError]]:
     return [each for sub in of.__subclasses__() for each in (sub, *all_errors(sub))]
 
 
