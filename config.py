@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 MIN_SECRET_CHARS = 32
 _SCHEMES = ("sqlite:///", "postgresql://", "postgresql+psycopg://", "postgres://")
@@ -147,6 +147,12 @@ class Settings(BaseModel):
 
     needs_secret: ClassVar[bool] = False
 
+    @model_validator(mode="after")
+    def _check_retention(self) -> "Settings":
+        if self.retention_min_age_s > self.retention_max_age_s:
+            raise ValueError("RETENTION_MIN_AGE_S: must not be above RETENTION_MAX_AGE_S")
+        return self
+
     @property
     def origins(self) -> list[str]:
         """The sites whose pages may call, beside our own."""
@@ -229,6 +235,8 @@ def _from_file(dotenv: str | None) -> dict[str, str]:
 
 
 def _tell(fault: Any, cls: type[Settings]) -> str:
+    if not fault["loc"]:
+        return str(fault["msg"]).removeprefix("Value error, ")
     name = str(fault["loc"][0])
     right = cls.model_fields[name].description or ""
     shown = (

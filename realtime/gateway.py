@@ -140,10 +140,12 @@ class Gateway:
         def answer(outcomes: dict[str, Outcome]) -> None:
             if own not in outcomes:
                 raise UnavailableError("Your stream can't be read.")
-            position = outcomes[own].position.as_json()
-            connection.emit("ready", self._ready(connection, profile, position))
+            if not outcomes[own].more:
+                position = outcomes[own].position.as_json()
+                connection.emit("ready", self._ready(connection, profile, position))
 
-        self.parts.node.subscribe(connection, {own: Wish()}, 1, answer)
+        while not connection.is_ending and not self.parts.node.hub.is_live(own, connection):
+            self.parts.node.subscribe(connection, {own: Wish()}, 1, answer)
 
     def _ready(self, connection: Connection, profile: Any, position: Any) -> dict[str, Any]:
         limits = self.parts.limits

@@ -21,7 +21,7 @@ import eventlet.tpool
 import eventlet.wsgi
 
 # How many password hashes are made at once: each takes a thread and 19 MiB.
-_THREADS = 4
+_THREADS = 2
 # eventlet.wsgi stops accepting at 1,024 unless told otherwise; the files of the process
 # are the real bound.
 _MOST_SOCKETS = 100_000

@@ -4,7 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core import json
-from core.errors import ForbiddenError, NotFoundError, TooManySubscriptionsError, describe
+from core.errors import (
+    ForbiddenError,
+    NotFoundError,
+    TooManySubscriptionsError,
+    UnavailableError,
+    describe,
+)
 from core.events import user_stream
 from core.services import access, messages, publish, reads
 from core.services.history import Wish
@@ -41,6 +47,10 @@ def _watch(
 ) -> None:
     """Subscribe to all of `wishes`, and answer with an ack for each."""
     names = _resolve(gateway, connection, wishes)
+    if connection.is_ending:
+        # It ended while we asked the database, and what it watched was let go of: nobody would
+        # let go of what is added now.
+        raise UnavailableError("The connection is ending.")
     _check_room(gateway, connection, set(names.values()))
     connection.streams.update(names.values())
     by_name = {name: wishes[asked] for asked, name in names.items()}

@@ -87,6 +87,10 @@ class Hub:
         """Tell whether a watcher is still being subscribed (and has not lost access meanwhile)."""
         return watcher in self._held.get(stream, ())
 
+    def is_live(self, stream: str, watcher: Watcher) -> bool:
+        """Tell whether a watcher gets a stream's events as they come."""
+        return watcher in self._live.get(stream, ())
+
     def is_watched(self, stream: str) -> bool:
         """Tell whether anybody follows a stream here."""
         return stream in self._live or stream in self._held

@@ -182,7 +182,10 @@ class Node:
         rest = {stream: wish for stream, wish in wishes.items() if stream not in outcomes}
         if rest:
             for stream, page in self._log.read(rest, limit, budget).items():
-                outcomes[stream] = self._from_log(stream, page)
+                # None: access was lost while the log was read, and nobody else watches.
+                track = self._tracks.get(stream)
+                if track is not None:
+                    outcomes[stream] = self._from_log(track, page)
         return outcomes
 
     def _from_memory(self, track: Track, wish: Wish, limit: int, budget: int) -> Outcome | None:
@@ -193,11 +196,15 @@ class Node:
         events = track.tail_after(after, max(limit, wish.history), budget)
         return None if events is None else Outcome(track.stream, here, events, False, None)
 
-    def _from_log(self, stream: str, page: LogPage) -> Outcome:
+    def _from_log(self, track: Track, page: LogPage) -> Outcome:
         if not page.more:
-            self._reach(self._tracks[stream], page.state)
+            self._reach(track, page.state)
+        # Two may come at once to a stream that is new here. If the later reader of the log was
+        # the first to be done, delivery began after the earlier one's page, and what lies
+        # between was kept for nobody: then there is more to ask for.
+        more = page.more or not track.reaches(page.position)
         events = [event.json for event in page.events]
-        return Outcome(stream, page.position, events, page.more, page.reset)
+        return Outcome(track.stream, page.position, events, more, page.reset)
 
     def _reach(self, track: Track, state: StreamState) -> None:
         # The watcher will stand at the log's top; the node must stand there as well, or it

@@ -30,6 +30,7 @@ class Track:
         "epoch",
         "idle_since",
         "repairing",
+        "started_at",
         "stream",
         "top",
     )
@@ -39,6 +40,8 @@ class Track:
         self.deliver = deliver
         self.epoch = ""
         self.top: int | None = None
+        # What came before was never delivered here, nor kept for those who were held.
+        self.started_at = 0
         self.repairing = False
         self.idle_since: float | None = None
         self._early: dict[int, tuple[str, bytes]] = {}
@@ -49,14 +52,14 @@ class Track:
     def start(self, at: Position) -> None:
         """Say where the stream stood when the first watcher came; nothing if that is known."""
         if self.top is None:
-            self.epoch, self.top = at.epoch, at.offset
+            self.epoch, self.top, self.started_at = at.epoch, at.offset, at.offset
             self._drain()
 
     def restart(self, at: Position) -> None:
         """Begin again at another place: the numbering changed, or a part of it is gone."""
         self.forget_tail()
         self._early.clear()
-        self.epoch, self.top = at.epoch, at.offset
+        self.epoch, self.top, self.started_at = at.epoch, at.offset, at.offset
 
     def offer(self, epoch: str, offset: int, json: bytes) -> bool:
         """Deliver a hint in its turn, drop what was delivered; False if one before is missing."""
@@ -90,6 +93,10 @@ class Track:
         self.top = offset
         self._remember(json)
         self.deliver(offset, json)
+
+    def reaches(self, at: Position) -> bool:
+        """Tell whether all after a position was, or will be, delivered here."""
+        return self.top is not None and at.epoch == self.epoch and at.offset >= self.started_at
 
     @property
     def has_gap(self) -> bool:
