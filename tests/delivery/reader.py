@@ -36,7 +36,7 @@ class Reader:
                 wish["after"] = self.position
             at = len(connection.packets)
             ack = connection.ok("subscribe", wish)
-            early = [p for p in connection.packets[at:-1] if self._is_mine(p)]
+            early = [p for p in connection.packets[at:-1] if p[0] == "event" and self.is_mine(p[1])]
             assert not early, f"events came before the ack: {early}"
             if not self.take_ack(ack):
                 return
@@ -70,7 +70,7 @@ class Reader:
 
     def take_packet(self, packet: Packet) -> bool:
         """Take a packet if it is an event of this stream; tell whether it was."""
-        if self._is_mine(packet):
+        if packet[0] == "event" and self.is_mine(packet[1]):
             self.take(packet[1])
             return True
         return False
@@ -80,5 +80,6 @@ class Reader:
         while self.position is None or self.position["offset"] < offset:
             self.take_packet(connection.read())
 
-    def _is_mine(self, packet: Packet) -> bool:
-        return packet[0] == "event" and packet[1]["stream"] == self.stream
+    def is_mine(self, event: JSON) -> bool:
+        """Tell whether an event is of the stream that it follows."""
+        return bool(event["stream"] == self.stream)
