@@ -22,6 +22,7 @@ from api import (
     system,
     users,
 )
+from api.cache import PageCache
 from api.cursors import Cursors
 from api.limits import RateLimits
 from api.parts import Parts as ApiParts
@@ -59,6 +60,7 @@ _APIS: list[Api] = [
     events.api,
     notifications.api,
 ]
+_PAGE_CACHE_BYTES = 16 * 1024 * 1024
 _log = structlog.get_logger(__name__)
 
 
@@ -156,6 +158,7 @@ def _add_api(
         limits=RateLimits(
             is_on=settings.rate_limits == "on", events_per_s=settings.max_events_per_s
         ),
+        pages=PageCache(_PAGE_CACHE_BYTES),
         emit_signal=node.emit_signal,
         max_event_bytes=settings.max_event_bytes,
     )
@@ -237,4 +240,6 @@ def stop(fanfare: Fanfare) -> None:
         fanfare.node.stop()
         fanfare.gateway.say_goodbye_to_all()
     green.sleep(0.2)
+    # The last connection of SQLite that is closed moves the log of changes into the file.
+    fanfare.db.engine.dispose()
     green.end()

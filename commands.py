@@ -100,6 +100,7 @@ def serve(_arguments: argparse.Namespace) -> int:
     from app import __version__, create_app, start_background, stop
     from core.store.schema import schema_is_current
     from realtime import green
+    from realtime.memory import give_big_blocks_back
 
     fanfare = create_app(settings)
     if not schema_is_current(fanfare.db):
@@ -112,6 +113,7 @@ def serve(_arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise CommandError(f"HOST {settings.host}, PORT {settings.port}: {error}") from error
     start_background(fanfare)
+    give_big_blocks_back()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: green.spawn(stop, fanfare))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

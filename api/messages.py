@@ -7,9 +7,13 @@ from api.parts import parts
 from api.respond import (
     created,
     expect,
+    has_version,
+    name_page,
+    not_modified,
     ok,
-    page,
+    page_body,
     page_request,
+    versioned_page,
     with_position,
     with_version,
 )
@@ -63,11 +67,24 @@ def create_message(caller: Caller, channel: str, body: schemas.MessageCreate) ->
 )
 def list_messages(caller: Caller, channel: str, query: schemas.MessageQuery) -> Response:
     """List messages, the newest first."""
-    wanted = messages.MessageFilter(
+    asked = page_request(query)
+    channel_id, version = messages.get_version(parts().db, caller, channel)
+    name = name_page(channel_id, query)
+    if has_version(name, version):
+        return not_modified()
+    body = parts().pages.find(name, version)
+    if body is None:
+        # Read after its version: at worst it is newer than its version says, never older.
+        found = messages.list_messages(parts().db, channel_id, asked, _filter(query))
+        body = page_body(found, query)
+        parts().pages.keep(name, version, body)
+    return versioned_page(body, name, version)
+
+
+def _filter(query: schemas.MessageQuery) -> messages.MessageFilter:
+    return messages.MessageFilter(
         query.before, query.after, query.author, query.q, query.sort.startswith("-")
     )
-    found = messages.list_messages(parts().db, caller, channel, page_request(query), wanted)
-    return page(found, query)
 
 
 @api.route(

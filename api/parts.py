@@ -5,6 +5,7 @@ from typing import Protocol, cast
 
 from flask import current_app
 
+from api.cache import PageCache
 from api.cursors import Cursors
 from api.limits import RateLimits
 from api.tokens import Tokens
@@ -31,6 +32,7 @@ class Parts:
     tokens: Tokens
     cursors: Cursors
     limits: RateLimits
+    pages: PageCache
     emit_signal: EmitSignal
     max_event_bytes: int
 

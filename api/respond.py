@@ -80,8 +80,43 @@ def page_request(query: Any) -> PageRequest:
 
 def page(found: Page, query: Any) -> Response:
     """Answer with a page and the cursor of the next."""
+    return with_digest(Response(page_body(found, query), mimetype="application/json"))
+
+
+def page_body(found: Page, query: Any) -> bytes:
+    """Render a page and the cursor of the next."""
     cursor = parts().cursors.write(_listing(query), found.next_after)
-    return with_digest(ok({"items": found.items, "next_cursor": cursor}))
+    return json.dumps({"items": found.items, "next_cursor": cursor})
+
+
+def name_page(owner: str, query: Any) -> str:
+    """Name one page of a list of `owner`: where in it, by which filters, how long.
+
+    By its address as well: a cursor is good only at the address that gave it.
+    """
+    return f"{owner} {request.path} {query.model_dump_json(exclude_defaults=True)}"
+
+
+def _page_tag(name: str, version: str) -> str:
+    return hashlib.blake2b(f"{name} {version}".encode(), digest_size=12).hexdigest()
+
+
+def has_version(name: str, version: str) -> bool:
+    """Tell whether the client has this version of a page already."""
+    return request.if_none_match.contains_weak(_page_tag(name, version))
+
+
+def not_modified() -> Response:
+    """Answer that the client has it already."""
+    return Response(status=304, headers={"Cache-Control": "private, no-cache"})
+
+
+def versioned_page(body: bytes, name: str, version: str) -> Response:
+    """Answer with a page that has a version."""
+    response = Response(body, mimetype="application/json")
+    response.headers["ETag"] = f'"{_page_tag(name, version)}"'
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
 
 
 def _listing(query: Any) -> str:

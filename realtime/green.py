@@ -3,7 +3,9 @@
 Kept small enough to be written again for another loop in a day.
 """
 
+import errno
 import os
+import resource
 import socket
 import sys
 import warnings
@@ -19,12 +21,28 @@ import eventlet.queue
 import eventlet.semaphore
 import eventlet.tpool
 import eventlet.wsgi
+import structlog
+
+_log = structlog.get_logger(__name__)
 
 # How many password hashes are made at once: each takes a thread and 19 MiB.
 _THREADS = 2
 # eventlet.wsgi stops accepting at 1,024 unless told otherwise; the files of the process
-# are the real bound.
+# are the real bound, less those for the database, logs and the like.
 _MOST_SOCKETS = 100_000
+_SPARE_FILES = 200
+_IDLE_S = 30
+# Failures to accept that are over soon, and no reason to end.
+_PASSING = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.ECONNABORTED,
+    errno.ECONNRESET,
+    errno.EPROTO,
+    errno.EPERM,
+}
 # So much of a body that nobody wanted is read, to keep the connection for the next request.
 _MOST_DISCARDED = 65_536
 
@@ -101,14 +119,35 @@ def _weight(packet: Any) -> int:
     return len(data) if isinstance(data, str | bytes) else 0
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> "Listener":
     """Bind a port; 0 takes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener: socket.socket = eventlet.listen((host, port), family=family, backlog=4096)
     # Accepted sockets inherit it. Without it the second write of a response waits for the
     # client's delayed acknowledgement of the first: 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+    return Listener(listener)
+
+
+class Listener:
+    """A listening socket that outlives a failure to accept."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listener, name)
+
+    def accept(self) -> Any:
+        """Accept a connection; wait where there are no descriptors left, or the client left."""
+        while True:
+            try:
+                return self._listener.accept()
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+                _log.warning("accept failed", reason=errno.errorcode[error.errno])
+                eventlet.sleep(0.2)
 
 
 class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
@@ -117,6 +156,8 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
         source = environ["eventlet.input"]
+        # It ends where the chunks end; Flask would take it for empty.
+        environ["wsgi.input_terminated"] = source.chunked_input
         read_to_end = source.discard
 
         def discard() -> None:
@@ -130,16 +171,24 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
         return environ
 
 
-def serve(listener: socket.socket, app: Any) -> None:
+def _raise_limit_of_files() -> int:
+    """Take as many file descriptors as the system gives; tell how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return min(hard, _MOST_SOCKETS) if hard != resource.RLIM_INFINITY else _MOST_SOCKETS
+
+
+def serve(listener: Listener, app: Any) -> None:
     """Serve a WSGI application for ever."""
     eventlet.wsgi.server(
         listener,
         app,
         protocol=_Protocol,
-        max_size=_MOST_SOCKETS,
+        max_size=max(64, _raise_limit_of_files() - _SPARE_FILES),
         log_output=False,
         debug=False,
-        socket_timeout=60,
+        socket_timeout=_IDLE_S,
         capitalize_response_headers=False,
     )
 

@@ -30,6 +30,7 @@ _log = structlog.get_logger(__name__)
 _GOODBYE_S = 5.0
 _EVENT = re.compile(r"2(?:/,)?(\d{0,15})(\[.*)\Z", re.DOTALL)
 _BINARY_EVENT = re.compile(r"5\d{1,2}-(?:/,)?(\d{0,15})\[")
+_MALFORMED = re.compile(r"2(?:/,)?(\d{0,15})")
 _OTHER_NAMESPACE = re.compile(r"0/[^,]")
 
 
@@ -250,8 +251,8 @@ class Wire:
         elif _OTHER_NAMESPACE.match(data):
             # The library refuses it, in the words of the protocol.
             self._server._handle_eio_message(sid, data)
-        elif data.startswith("2"):
-            self._handler.on_malformed(sid, "This is no Socket.IO event.", None)
+        elif malformed := _MALFORMED.match(data):
+            self._handler.on_malformed(sid, "This is no Socket.IO event.", malformed[1] or None)
 
     def _parse(self, sid: str, ack_id: str | None, body: str) -> None:
         try:

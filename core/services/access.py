@@ -45,6 +45,21 @@ def readable(conn: Connection, caller: Caller, ref: str) -> Access:
     raise NotFoundError("There is no such channel.")
 
 
+def version_of(conn: Connection, caller: Caller, ref: str) -> tuple[str, str]:
+    """Give the id of a channel that the caller may read, and the version of all that is in it.
+
+    Every change is an event, so the place where the stream stands is a version of everything.
+
+    Raises:
+        NotFoundError: there is none, or it is none of the caller's business.
+    """
+    row = channels.find_access_at(conn, ref, caller.user_id)
+    role = effective_role(caller, row.kind, row.role) if row is not None else None
+    if row is None or not permissions.may_read(row.kind, role):
+        raise NotFoundError("There is no such channel.")
+    return row.id, f"{row.epoch}-{row.top}"
+
+
 def effective_role(caller: Caller, kind: str, role: str | None) -> str | None:
     """Administrators act as owners everywhere but in other people's direct channels."""
     return "owner" if caller.is_admin and kind != "direct" else role

@@ -127,19 +127,24 @@ def _get(conn: Any, found: access.Access, message_id: str) -> Any:
     return row
 
 
-def list_messages(
-    db: Database, caller: Caller, ref: str, request: PageRequest, wanted: MessageFilter
-) -> Page:
-    """List a channel's messages.
+def get_version(db: Database, caller: Caller, ref: str) -> tuple[str, str]:
+    """Give a channel's id, and the version of its messages.
 
     Raises:
         NotFoundError.
     """
     with db.read() as conn:
-        found = access.readable(conn, caller, ref)
+        return access.version_of(conn, caller, ref)
+
+
+def list_messages(
+    db: Database, channel_id: str, request: PageRequest, wanted: MessageFilter
+) -> Page:
+    """List the messages of a channel that `get_version` gave."""
+    with db.read() as conn:
         return store.list_page(
             conn,
-            found.id,
+            channel_id,
             request,
             before=wanted.before,
             after=wanted.after,

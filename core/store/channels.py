@@ -69,6 +69,15 @@ _ACCESS = (
     )
     .where(channels.c.deleted_ms.is_(None))
 )
+_READABLE_AT = (
+    _ACCESS.add_columns(streams.c.top, streams.c.epoch)
+    .join(streams, streams.c.name == "channel:" + channels.c.id)
+    .with_only_columns(
+        channels.c.id, channels.c.kind, members.c.role, streams.c.top, streams.c.epoch
+    )
+)
+_AT_BY_ID = _READABLE_AT.where(channels.c.id == bindparam("ref"))
+_AT_BY_SLUG = _READABLE_AT.where(channels.c.slug == bindparam("ref"))
 _ACCESS_BY_ID = _ACCESS.where(channels.c.id == bindparam("ref"))
 _ACCESS_BY_SLUG = _ACCESS.where(channels.c.slug == bindparam("ref"))
 
@@ -76,6 +85,12 @@ _ACCESS_BY_SLUG = _ACCESS.where(channels.c.slug == bindparam("ref"))
 def find_access(conn: Connection, ref: str, user_id: str) -> Row[Any] | None:
     """Read a channel by id or slug, with the user's role in it."""
     query = _ACCESS_BY_ID if is_id(ref) else _ACCESS_BY_SLUG
+    return conn.execute(query, {"ref": ref, "caller": user_id}).one_or_none()
+
+
+def find_access_at(conn: Connection, ref: str, user_id: str) -> Any:
+    """Read a channel's id and kind, the user's role, and where its stream stands."""
+    query = _AT_BY_ID if is_id(ref) else _AT_BY_SLUG
     return conn.execute(query, {"ref": ref, "caller": user_id}).one_or_none()
 
 
