@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped] # no stubs are kept for one test
 
+import app
 import config
 from tests.support.tree import ROOT, files, name_of
 
@@ -78,6 +79,10 @@ class TestCompose:
     def test_one_node_is_published_to_this_machine_alone(self):
         assert SERVICES["app"]["ports"] == ["127.0.0.1:${PORT:-5000}:5000"]
         assert "deploy" not in SERVICES["app"]
+
+    def test_its_image_bears_the_version(self):
+        assert SERVICES["app"]["image"] == f"fanfare:{app.__version__}"
+        assert app.__version__ in (ROOT / "CHANGELOG.md").read_text()
 
     def test_its_volumes_exist(self):
         used = {entry.partition(":")[0] for s in SERVICES.values() for entry in s["volumes"]}
