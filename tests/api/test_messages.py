@@ -223,6 +223,40 @@ class TestPages:
         assert page["items"] + rest == messages[::-1]
 
 
+class TestKeptPages:
+    """A page may be kept while its stream stands still: nobody can tell it from a fresh one."""
+
+    def test_a_change_is_seen_at_once(self, ada, ben, channel):
+        message = post(ada, channel, "one")
+        seen = [walk(ben, place(channel))]
+        edited = done(ada.patch(place(channel, message), {"body": "two"}))
+        seen.append(walk(ben, place(channel)))
+        deleted = done(ada.delete(place(channel, message)))
+        seen.append(walk(ben, place(channel)))
+
+        assert seen == [[message], [edited], [deleted]]
+
+    def test_it_is_not_shown_to_who_may_not_see_it(self, ada, ben, eve, channel):
+        post(ada, channel)
+        walk(ada, place(channel))
+        problem(eve.get(place(channel)), 404, "not_found")
+        walk(ben, place(channel))
+        ada.delete(f"/channels/{channel['id']}/members/{ben.id}")
+
+        problem(ben.get(place(channel)), 404, "not_found")
+
+    def test_its_cursor_is_good_by_id_and_by_slug(self, ada):
+        """Whichever of the two names was used when the page was first made."""
+        channel = make_channel(ada, slug=unique("slug"))
+        messages = [post(ada, channel, str(number)) for number in range(5)][::-1]
+        by_slug = f"/channels/{channel['slug']}/messages"
+
+        assert walk(ada, by_slug, limit=2) == messages
+        assert walk(ada, place(channel), limit=2) == messages
+        assert walk(ada, place(channel), limit=3) == messages
+        assert walk(ada, by_slug, limit=3) == messages
+
+
 class TestEditing:
     def test_it_is_an_event(self, ada, channel):
         message = post(ada, channel, "Helo", data={"a": 1})
