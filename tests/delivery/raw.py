@@ -35,12 +35,13 @@ class RawSocket:
             url.replace("http", "ws", 1) + PATH,
             timeout=deadline_s,
             sockopt=options,
+            skip_utf8_validation=True,  # in Python, byte by byte
             http_no_proxy=["*"],
         )
         try:
             assert str(self._ws.recv()).startswith("0{")
             self.send_text("40" + json.dumps({"token": token}))
-            self.ready = self.read_until(lambda packet: packet[0] == "ready")[1]
+            self.ready = self._read_ready()
         except BaseException:
             self.close()
             raise
@@ -50,6 +51,12 @@ class RawSocket:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    def _read_ready(self) -> Any:
+        name, data = self.read_until(lambda packet: packet[0] in ("ready", "refused"))
+        if name == "refused":
+            raise ConnectionRefusedError(data)
+        return data
 
     def send_text(self, text: str) -> None:
         """Send one Engine.IO packet as it is."""
