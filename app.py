@@ -48,7 +48,8 @@ from realtime.gateway import Parts as GatewayParts
 from realtime.handlers import HANDLERS
 from realtime.hub import Hub
 from realtime.node import Node, NodeLimits
-from realtime.transport import ConnectionLimits, origin_check, plug_in_websocket
+from realtime.transport import ConnectionLimits
+from realtime.wire import guard_handshakes, origin_check, plug_in_websocket
 
 __version__ = "0.1.0"
 _ROOT = Path(__file__).resolve().parent
@@ -139,6 +140,7 @@ def create_app(settings: Settings) -> Fanfare:
     callers = Callers(db)
     _add_api(flask, settings, db, callers, tokens, node)
     gateway = _add_gateway(flask, settings, db, callers, tokens, node)
+    flask.wsgi_app = guard_handshakes(flask.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         # Around all, so that sockets are judged by the address that the client called, too.
         hops = settings.trusted_proxies
@@ -191,6 +193,8 @@ def _add_gateway(
     options: dict[str, Any] = {
         "transports": settings.transports.split(","),
         "cors_allowed_origins": origin_check(settings.origins),
+        # There are no cookies.
+        "cors_credentials": False,
     }
     socketio = SocketIO(
         flask,

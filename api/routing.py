@@ -120,12 +120,22 @@ def _body(may_miss: bool) -> Any:
         raise
     except OSError as error:
         raise BadRequestError("The body broke off.") from error
+    _check_length(len(text))
     if not text and may_miss:
         return {}
     try:
         return json.loads(text)
     except json.JsonError as error:
         raise BadRequestError(f"The body is not JSON: {error}.") from None
+
+
+def _check_length(length: int) -> None:
+    announced = request.content_length
+    if announced is not None and length < announced:
+        raise BadRequestError("The body broke off.")
+    if announced is None and length >= (request.max_content_length or length + 1):
+        # Read to the limit, and cut there in silence.
+        raise RequestEntityTooLarge
 
 
 def changes(body: BaseModel) -> dict[str, Any]:

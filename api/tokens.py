@@ -89,10 +89,11 @@ class Tokens:
         if found.get("type") != kind:
             raise UnauthorizedError(f"This is not a token for this use: {kind} is wanted.")
         rid = found.get("rid", "")
-        claims = Claims(found["sub"], found.get("sid", ""), int(found["exp"]) * 1000, rid)
-        if not all(isinstance(part, str) for part in (claims.user_id, claims.session_id, rid)):
+        user_id, session_id, expires = found.get("sub"), found.get("sid"), found.get("exp")
+        texts = all(isinstance(part, str) for part in (user_id, session_id, rid))
+        if not texts or not isinstance(expires, int | float):
             raise UnauthorizedError("The token is not one of ours.")
-        return claims
+        return Claims(str(user_id), str(session_id), int(expires * 1000), rid)
 
     def _decode(self, token: str) -> dict[str, Any]:
         if len(token) > _MAX_CHARS:

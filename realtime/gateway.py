@@ -37,7 +37,8 @@ from realtime.connections import Connections
 from realtime.node import Node, Outcome
 from realtime.packets import PACKETS as SCHEMAS
 from realtime.packets import Auth
-from realtime.transport import Connection, ConnectionLimits, Wire
+from realtime.transport import Connection, ConnectionLimits
+from realtime.wire import Wire
 
 _log = structlog.get_logger(__name__)
 
@@ -87,7 +88,12 @@ class Gateway:
         self._handlers = handlers
         self._server: Any = socketio.server  # type: ignore[attr-defined]
         socketio.on_event("connect", self._on_connect)
-        self._wire = Wire(self._server, self, parts.limits.auth_timeout_s)
+        self._wire = Wire(
+            self._server,
+            self,
+            auth_timeout_s=parts.limits.auth_timeout_s,
+            max_queued_bytes=parts.limits.connection.max_queued_bytes,
+        )
         parts.node.tell_controls_to(self._on_control)
 
     # Connecting.
@@ -109,7 +115,10 @@ class Gateway:
         if self.connections.count(caller.user_id) >= limits.max_connections_per_user:
             raise TooManyConnectionsError("You have too many open connections.")
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
-        socket = self._server.eio.sockets[eio_sid]
+        socket = self._server.eio.sockets.get(eio_sid)
+        if socket is None or socket.closed or socket.closing:
+            # It went away while we asked the database; nobody would let go of it again.
+            raise UnavailableError("The connection is gone.")
         connection = Connection(socket, caller, limits.connection)
         self.connections.add(eio_sid, connection)
         _log.info("connected", connection=connection.id, user=caller.user_id)
@@ -134,6 +143,8 @@ class Gateway:
     def _greet(self, connection: Connection) -> None:
         own = user_stream(connection.user_id)
         profile = self.parts.get_profile(connection.caller)
+        if connection.is_over():
+            return
         connection.streams.add(own)
         self._watch_expiry(connection)
 
@@ -144,7 +155,7 @@ class Gateway:
                 position = outcomes[own].position.as_json()
                 connection.emit("ready", self._ready(connection, profile, position))
 
-        while not connection.is_ending and not self.parts.node.hub.is_live(own, connection):
+        while not (connection.is_over() or self.parts.node.hub.is_live(own, connection)):
             self.parts.node.subscribe(connection, {own: Wish()}, 1, answer)
 
     def _ready(self, connection: Connection, profile: Any, position: Any) -> dict[str, Any]:
@@ -235,7 +246,7 @@ class Gateway:
     def on_malformed(self, sid: str, detail: str, ack_id: str | None) -> None:
         """Refuse what is no event."""
         connection = self.connections.find(sid)
-        if connection is not None:
+        if connection is not None and not connection.bucket.take(time.monotonic()):
             self._refuse(connection, BadRequestError(detail), ack_id)
 
     def _refuse(self, connection: Connection, error: FanfareError, ack_id: str | None) -> None:
@@ -276,11 +287,14 @@ class Gateway:
                 self.end_subscription(watcher, stream, "not_found")
 
     def _lose_access(self, control: Control) -> None:
-        # Ended first and looked up afterwards would be wrong for somebody who may still read;
-        # looked up here would make the one who caused it wait for our query.
         for connection in self.connections.of_user(control.user_id):
-            streams = {control.stream} if control.stream else set(connection.streams)
-            green.spawn(self._check_access, connection, streams & connection.streams)
+            if not control.stream:
+                # Looked up here, it would make the one who caused it wait for our query.
+                green.spawn(self._check_access, connection, set(connection.streams))
+            elif control.stream in connection.streams and not connection.caller.is_admin:
+                # At once: not even the event that follows may reach them. Administrators read
+                # a channel without being members.
+                self.end_subscription(connection, control.stream, "forbidden")
 
     def _check_access(self, connection: Connection, streams: set[str]) -> None:
         try:

@@ -23,6 +23,8 @@ import eventlet.tpool
 import eventlet.wsgi
 import structlog
 
+from realtime.framing import ShortLines, find_fault, refuse_request
+
 _log = structlog.get_logger(__name__)
 
 # How many password hashes are made at once: each takes a thread and 19 MiB.
@@ -32,6 +34,8 @@ _THREADS = 2
 _MOST_SOCKETS = 100_000
 _SPARE_FILES = 200
 _IDLE_S = 30
+# What a packet weighs beside its data.
+_PACKET_BYTES = 200
 # Failures to accept that are over soon, and no reason to end.
 _PASSING = {
     errno.EMFILE,
@@ -100,11 +104,20 @@ def mark_handled() -> None:
 
 
 class ByteQueue(eventlet.queue.Queue):  # type: ignore[misc]
-    """A queue of Engine.IO packets that knows how many bytes wait in it."""
+    """A queue of Engine.IO packets that knows how many bytes wait in it.
+
+    Beyond `max_bytes`, whoever puts them there, packets are dropped and `on_overflow` is called:
+    the last bound on what one client can make us hold.
+    """
 
     queued_bytes = 0
+    max_bytes = 1 << 24
+    on_overflow: Callable[[], object] = staticmethod(lambda: None)
 
     def _put(self, item: Any) -> None:
+        if item is not None and self.queued_bytes > self.max_bytes:
+            spawn(self.on_overflow)
+            return
         self.queued_bytes += _weight(item)
         super()._put(item)
 
@@ -116,7 +129,7 @@ class ByteQueue(eventlet.queue.Queue):  # type: ignore[misc]
 
 def _weight(packet: Any) -> int:
     data = getattr(packet, "data", None)
-    return len(data) if isinstance(data, str | bytes) else 0
+    return _PACKET_BYTES + (len(data) if isinstance(data, str | bytes) else 0)
 
 
 def listen(host: str, port: int) -> "Listener":
@@ -151,11 +164,29 @@ class Listener:
 
 
 class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
-    """Closes the connection where the server would read a refused body to its end."""
+    """Strict about where a request ends, and not made to read what was refused."""
+
+    def parse_request(self) -> bool:
+        """Read the head of a request; False: it was refused."""
+        if not super().parse_request():
+            return False
+        fault = find_fault(self.headers)
+        if fault is not None:
+            self.send_error(400, fault)
+        return fault is None
+
+    def send_error(self, code: int, message: str | None = None, *_explained: str) -> None:
+        """Refuse what is no request, in the form of every other error."""
+        self.close_connection = 1
+        refusal = refuse_request(code, message or "This is no HTTP request.")
+        self.wfile.write(refusal)
+        self.wfile.flush()
 
     def get_environ(self) -> dict[str, Any]:
+        """Make the WSGI environment of a request."""
         environ: dict[str, Any] = super().get_environ()
         source = environ["eventlet.input"]
+        source.rfile = ShortLines(source.rfile)
         # It ends where the chunks end; Flask would take it for empty.
         environ["wsgi.input_terminated"] = source.chunked_input
         read_to_end = source.discard

@@ -70,7 +70,8 @@ def log_event(
         actor=actor,
         at_ms=at_ms,
         key=key,
-        digest=_digest(type_, asked) if key else None,
+        # By the first word of the type: the same call may once create and once update.
+        digest=_digest(type_.partition(".")[0], asked) if key else None,
     )
 
 
@@ -82,8 +83,8 @@ def log_event_for_many(
     log.append_to_many(write, streams, type_, text, actor=actor, at_ms=at_ms)
 
 
-def _digest(type_: str, asked: Any) -> str:
-    return hashlib.blake2b(json.dumps_canonical([type_, asked]), digest_size=16).hexdigest()
+def _digest(noun: str, asked: Any) -> str:
+    return hashlib.blake2b(json.dumps_canonical([noun, asked]), digest_size=16).hexdigest()
 
 
 def log_control(write: Write, control: Control) -> None:
@@ -138,7 +139,7 @@ def _append(write: Write, stream: str, draft: Draft, data: bytes, actor: str | N
         actor=actor,
         at_ms=now_ms(),
         key=draft.key,
-        asked=draft.data,
+        asked=[draft.type, draft.data],
     )
 
 
