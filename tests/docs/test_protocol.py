@@ -1,6 +1,5 @@
 """docs/protocol.md is true: its examples are replayed, its tables compared with the code."""
 
-import json
 import re
 from typing import Any
 
@@ -274,10 +273,3 @@ def example_packets(block: Any, name: str) -> list[tuple[str, str, Any]]:
     if block.language != "text":
         return []
     return [packet for packet in packets(block.text) if packet[1] == name]
-
-
-def test_every_json_on_the_page_can_be_parsed():
-    """Also what no test above looks at."""
-    for block in blocks(PAGE):
-        if block.language == "json":
-            json.loads(block.text)
