@@ -210,24 +210,15 @@ class TestListing:
     def test_newest_first_filtered_and_in_pages(self, newcomer, admin):
         made = [notified(admin, newcomer, kind="ab"[i % 2], title=str(i)) for i in range(5)]
         newcomer.patch(f"/notifications/{made[4]['id']}", {"read": True})
-        titles = {
-            name: "".join(item["title"] for item in walk(newcomer, "/notifications", **query))
-            for name, query in {
-                "all": {"limit": 2},
-                "unread": {"unread": "true", "limit": 2},
-                "a": {"kind": "a", "limit": 1},
-                "both": {"kind": "a", "unread": "true"},
-                "none": {"kind": "c"},
-            }.items()
-        }
 
-        assert titles == {
-            "all": "43210",
-            "unread": "3210",
-            "a": "420",
-            "both": "20",
-            "none": "",
-        }
+        def titles(**query):
+            return "".join(item["title"] for item in walk(newcomer, "/notifications", **query))
+
+        assert titles(limit=2) == "43210"
+        assert titles(unread="true", limit=2) == "3210"
+        assert titles(kind="a", limit=1) == "420"
+        assert titles(kind="a", unread="true") == "20"
+        assert titles(kind="c") == ""
 
     def test_everybody_sees_ones_own(self, newcomer, admin, ada):
         made = notified(admin, newcomer)

@@ -70,7 +70,7 @@ class TestMigrations:
             (table.name, str(thing))
             for table in metadata.sorted_tables
             for thing in [*table.indexes, *table.constraints]
-            if thing.name is None and type(thing).__name__ != "CheckConstraint"
+            if getattr(thing, "name", None) is None and type(thing).__name__ != "CheckConstraint"
         ]
 
         assert nameless == []

@@ -5,8 +5,8 @@ import pytest
 from core import permissions as may
 
 NOBODY = None
-EVERYONE = [NOBODY, "guest", "member", "moderator", "owner"]
-ROLES = EVERYONE[1:]
+ROLES = ["guest", "member", "moderator", "owner"]
+EVERYONE = [NOBODY, *ROLES]
 
 
 class TestTables:

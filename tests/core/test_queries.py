@@ -1,9 +1,12 @@
 """No list costs more statements for more rows, and no query of a busy path scans a table."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import event, insert, update
 
 from core.callers import Claims
+from core.errors import TokenRevokedError
 from core.pages import PageRequest
 from core.services import (
     access,
@@ -80,10 +83,10 @@ class World:
         """Each reading that gives a list, or is done for every request."""
         db, ada = self.db, self.ada
         everything = MessageFilter()
-        mine = {"kind": None, "mine": True, "search": None, "sort": "name"}
+        mine: dict[str, Any] = {"kind": None, "mine": True, "search": None, "sort": "name"}
         listed = {**mine, "mine": False}
-        inbox = {"only_unread": False, "kind": None}
-        by_name = {"search": "person", "ids": None, "sort": "username"}
+        inbox: dict[str, Any] = {"only_unread": False, "kind": None}
+        by_name: dict[str, Any] = {"search": "person", "ids": None, "sort": "username"}
         claims = Claims(ada.user_id, "no session", now_ms() + 10_000)
         names = [f"channel:{c['id']}" for c in channels.list_channels(db, ada, PAGE, **mine).items]
         return {
@@ -113,7 +116,7 @@ class World:
             access.readable_streams(conn, self.ada, names)
 
     def _authenticate(self, claims):
-        with pytest.raises(accounts.TokenRevokedError):
+        with pytest.raises(TokenRevokedError):
             accounts.authenticate(self.db, claims)
 
     def writes(self):
