@@ -162,6 +162,7 @@ def _add_api(
         ),
         pages=PageCache(_PAGE_CACHE_BYTES),
         emit_signal=node.emit_signal,
+        let_others_run=lambda: green.sleep(0),
         max_event_bytes=settings.max_event_bytes,
     )
     edge.install(flask, settings.origins)
@@ -238,8 +239,9 @@ def start_background(fanfare: Fanfare) -> None:
     )
 
 
-def stop(fanfare: Fanfare) -> None:
-    """Say goodbye to everybody, and end the process."""
+def stop(fanfare: Fanfare, listener: green.Listener) -> None:
+    """Let nobody in any more, say goodbye to everybody, and end the process."""
+    listener.stop_accepting()
     if fanfare.node is not None and fanfare.gateway is not None:
         fanfare.node.stop()
         fanfare.gateway.say_goodbye_to_all()

@@ -114,8 +114,7 @@ def serve(_arguments: argparse.Namespace) -> int:
         raise CommandError(f"HOST {settings.host}, PORT {settings.port}: {error}") from error
     start_background(fanfare)
     give_big_blocks_back()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: green.spawn(stop, fanfare))
+    green.on_signal((signal.SIGTERM, signal.SIGINT), lambda: stop(fanfare, listener))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     print(READY.format(version=__version__, url=url), flush=True)

@@ -115,7 +115,7 @@ class Settings(BaseModel):
     ] = 1_048_576
     max_packet_bytes: Annotated[
         int, Field(ge=4096, le=104_857_600, description="A packet of a socket at most.")
-    ] = 262_144
+    ] = 524_288
     max_subscriptions: Annotated[Count, Field(description="Streams a connection may watch.")] = 128
     max_connections_per_user: Annotated[Count, Field(description="Open sockets of a user.")] = 20
     max_queued_bytes: Annotated[
@@ -151,6 +151,18 @@ class Settings(BaseModel):
     def _check_retention(self) -> "Settings":
         if self.retention_min_age_s > self.retention_max_age_s:
             raise ValueError("RETENTION_MIN_AGE_S: must not be above RETENTION_MAX_AGE_S")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> "Settings":
+        # A character may take six bytes as JSON, and a packet has more in it than its data.
+        least = 6 * self.max_event_bytes + 4096
+        for name in ("max_packet_bytes", "max_queued_bytes", "max_body_bytes"):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"{name.upper()}: must be {least} or more, so that an event of "
+                    "MAX_EVENT_BYTES passes whatever is in it"
+                )
         return self
 
     @property

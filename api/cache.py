@@ -7,6 +7,9 @@ caller's right to see it, at every call: a page that is out of date is never ser
 from collections import OrderedDict
 from dataclasses import dataclass
 
+# What an entry takes beside its body: its name, its version and the objects around them.
+_ENTRY_BYTES = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -34,11 +37,11 @@ class PageCache:
         """Keep a page in place of an older version of it."""
         self._drop(name)
         self._entries[name] = _Entry(version, body)
-        self._bytes += len(body)
+        self._bytes += _ENTRY_BYTES + len(body)
         while self._bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, name: str) -> None:
         entry = self._entries.pop(name, None)
         if entry is not None:
-            self._bytes -= len(entry.body)
+            self._bytes -= _ENTRY_BYTES + len(entry.body)

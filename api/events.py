@@ -95,6 +95,7 @@ def publish_many(caller: Caller, body: schemas.PublishMany) -> Response:
 
 def _publish_one(caller: Caller, item: schemas.StreamEventCreate) -> dict[str, Any]:
     draft = publish.Draft(**item.model_dump())
+    parts().let_others_run()
     try:
         parts().limits.take("write", caller.user_id)
         if draft.ephemeral:

@@ -31,6 +31,8 @@ class RateLimits:
             "login_address": RateLimitItemPerMinute(60),
             "register": RateLimitItemPerMinute(20),
             "refresh": RateLimitItemPerMinute(120),
+            # A search walks through the messages.
+            "search": RateLimitItemPerSecond(50, 10),
             # As many as a socket may, over ten seconds: a batch is a burst.
             "write": RateLimitItemPerSecond(max(1, int(events_per_s * 10)), 10),
         }

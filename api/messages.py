@@ -8,6 +8,7 @@ from api.respond import (
     created,
     expect,
     has_version,
+    is_first_page,
     name_page,
     not_modified,
     ok,
@@ -24,6 +25,7 @@ from core.errors import (
     ForbiddenError,
     NotFoundError,
     PreconditionFailedError,
+    RateLimitedError,
 )
 from core.services import messages
 from core.store.messages import message_json
@@ -62,12 +64,14 @@ def create_message(caller: Caller, channel: str, body: schemas.MessageCreate) ->
     "/channels/{channel}/messages",
     {200: schemas.Page[schemas.Message]},
     query=schemas.MessageQuery,
-    refuses=[NotFoundError],
+    refuses=[NotFoundError, RateLimitedError],
     is_conditional=True,
 )
 def list_messages(caller: Caller, channel: str, query: schemas.MessageQuery) -> Response:
     """List messages, the newest first."""
     asked = page_request(query)
+    if query.q:
+        parts().limits.take("search", caller.user_id)
     channel_id, version = messages.get_version(parts().db, caller, channel)
     name = name_page(channel_id, query)
     if has_version(name, version):
@@ -77,7 +81,8 @@ def list_messages(caller: Caller, channel: str, query: schemas.MessageQuery) -> 
         # Read after its version: at worst it is newer than its version says, never older.
         found = messages.list_messages(parts().db, channel_id, asked, _filter(query))
         body = page_body(found, query)
-        parts().pages.keep(name, version, body)
+        if is_first_page(query):
+            parts().pages.keep(name, version, body)
     return versioned_page(body, name, version)
 
 

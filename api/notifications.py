@@ -41,6 +41,7 @@ def create_notifications(caller: Caller, body: schemas.NotificationCreate) -> Re
         user_ids=user_ids,
         usernames=usernames,
         max_bytes=parts().max_event_bytes,
+        let_others_run=parts().let_others_run,
     )
     return ok({"notifications": made}, 202)
 

@@ -1,5 +1,6 @@
 """What the views work with, handed in by `app.py` and kept with the Flask application."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -34,6 +35,8 @@ class Parts:
     limits: RateLimits
     pages: PageCache
     emit_signal: EmitSignal
+    # Called between the many parts of one call, so that it does not hold up the others.
+    let_others_run: Callable[[], None]
     max_event_bytes: int
 
 

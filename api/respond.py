@@ -97,6 +97,11 @@ def name_page(owner: str, query: Any) -> str:
     return f"{owner} {request.path} {query.model_dump_json(exclude_defaults=True)}"
 
 
+def is_first_page(query: Any) -> bool:
+    """Tell whether it is the page that everybody asks for: from the start, and unfiltered."""
+    return bool(query.model_fields_set <= {"limit", "sort"})
+
+
 def _page_tag(name: str, version: str) -> str:
     return hashlib.blake2b(f"{name} {version}".encode(), digest_size=12).hexdigest()
 

@@ -36,7 +36,7 @@ class Passwords:
         """Tell whether the password is the one; takes as long where there is no hash."""
         expected = password_hash or self._nobodys
         matches = bool(self._offload(lambda: self._verify(expected, password)))
-        return matches and password_hash is not None
+        return matches and bool(password_hash)
 
     def _verify(self, password_hash: str, password: str) -> bool:
         try:

@@ -6,10 +6,11 @@ Kept small enough to be written again for another loop in a day.
 import errno
 import os
 import resource
+import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -34,6 +35,7 @@ _THREADS = 2
 _MOST_SOCKETS = 100_000
 _SPARE_FILES = 200
 _IDLE_S = 30
+_LONG_S = 86_400
 # What a packet weighs beside its data.
 _PACKET_BYTES = 200
 # Failures to accept that are over soon, and no reason to end.
@@ -147,9 +149,15 @@ class Listener:
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
+        self._is_closed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._listener, name)
+
+    def stop_accepting(self) -> None:
+        """Refuse new connections from now on."""
+        self._is_closed = True
+        self._listener.close()
 
     def accept(self) -> Any:
         """Accept a connection; wait where there are no descriptors left, or the client left."""
@@ -157,6 +165,9 @@ class Listener:
             try:
                 return self._listener.accept()
             except OSError as error:
+                if self._is_closed:
+                    # To end here would end the server, and with it those who still say goodbye.
+                    eventlet.sleep(_LONG_S)
                 if error.errno not in _PASSING:
                     raise
                 _log.warning("accept failed", reason=errno.errorcode[error.errno])
@@ -222,6 +233,26 @@ def serve(listener: Listener, app: Any) -> None:
         socket_timeout=_IDLE_S,
         capitalize_response_headers=False,
     )
+
+
+def on_signal(numbers: Iterable[int], work: Callable[[], object]) -> None:
+    """Run something, once, when one of these signals comes.
+
+    By way of a pipe: the loop sleeps until something is to be read, and a signal alone does not
+    wake it.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    for number in numbers:
+        signal.signal(number, lambda *_: None)
+
+    def wait() -> None:
+        eventlet.hubs.trampoline(reader, read=True)
+        work()
+
+    spawn(wait)
 
 
 def end() -> None:

@@ -117,12 +117,12 @@ class Connection:
         bye = {"code": code, "detail": detail, "retry": retry, "retry_after": retry_after}
         # Past the bound on purpose: nothing is queued after it.
         self._socket.send(packet_of(Frame.of("bye", bye)))
-        if retry == "never" or not self._socket.upgraded:
-            # In a greenlet: closing runs the disconnect handlers, and we may be fanning out.
-            green.spawn(self._socket.close, False)
-        else:
-            # The end of the queue closes the WebSocket once all is written. Engine.IO's own
-            # goodbye would tell stock clients never to come back.
+        if retry == "never":
+            # Engine.IO's own goodbye tells stock clients not to come back.
+            self._socket.send(engine_packet.Packet(engine_packet.CLOSE))
+        if self._socket.upgraded:
+            # The end of the queue: the WebSocket is closed once all is written. A client that
+            # polls takes what is queued with its next poll, and is forgotten by `abort`.
             self._socket.queue.put(None)
         # Not one of `timers`, which end with the session: this one ends the socket under it.
         green.later(_GOODBYE_S, self.abort)

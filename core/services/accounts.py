@@ -129,7 +129,11 @@ def login(
     if user is None or not matches or user.disabled:
         raise UnauthorizedError("The username or the password is wrong.")
     with db.write() as write:
-        return _begin(write, user, terms)
+        present = accounts.lock_user(write, user.id)
+        # Changed while we hashed: the sessions that a change ends are to include this one.
+        if present.disabled or present.password_hash != user.password_hash:
+            raise UnauthorizedError("The username or the password is wrong.")
+        return _begin(write, present, terms)
 
 
 def login_as_server(db: Database, terms: SessionTerms, *, username: str) -> Login:

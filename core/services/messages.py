@@ -8,7 +8,7 @@ from sqlalchemy import Row
 from core import json, permissions
 from core.callers import Caller
 from core.errors import ForbiddenError, InvalidError, NotFoundError
-from core.events import Event
+from core.events import Event, channel_stream
 from core.ids import new_id
 from core.pages import Json, Page, PageRequest
 from core.services import access
@@ -63,10 +63,15 @@ def create(
     check_size(draft.body.encode() + (data or b""), max_bytes)
     try:
         with db.write() as write:
-            found = access.postable(write.conn, caller, ref)
-            _check_reply(write, found.id, draft.reply_to)
-            return _post(write, caller, found, draft, data)
+            channel_id = access.get_channel_id(write.conn, ref)
+            posted = _post(write, caller, channel_id, draft, data)
+            # Judged with the stream's lock held: nobody leaves, or is removed, in between.
+            access.postable(write.conn, caller, channel_id)
+            _check_reply(write, channel_id, draft.reply_to)
+            return posted
     except log.ReplayedError as replay:
+        with db.read() as conn:
+            access.postable(conn, caller, ref)
         return Posted(json.loads(replay.event.data), replay.event, replayed=True)
 
 
@@ -76,12 +81,12 @@ def _check_reply(write: Write, channel_id: str, reply_to: str | None) -> None:
 
 
 def _post(
-    write: Write, caller: Caller, found: access.Access, draft: MessageDraft, data: bytes | None
+    write: Write, caller: Caller, channel_id: str, draft: MessageDraft, data: bytes | None
 ) -> Posted:
     now = now_ms()
     values: Json = {
         "id": new_id(),
-        "channel_id": found.id,
+        "channel_id": channel_id,
         "author_id": caller.user_id,
         "body": draft.body,
         "data": None if data is None else data.decode(),
@@ -98,7 +103,7 @@ def _post(
 
     event = log_event(
         write,
-        found.stream,
+        channel_stream(channel_id),
         "message.created",
         render,
         actor=caller.user_id,

@@ -1,6 +1,6 @@
 """Notifications. Each change is an event of the user's stream: read on one device, read on all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,7 @@ from core.errors import ForbiddenError, InvalidError, NotFoundError
 from core.events import Event, user_stream
 from core.ids import new_id
 from core.pages import Json, Page, PageRequest
-from core.services.publish import check_size, log_event
+from core.services.publish import Payload, check_size, log_event, log_events
 from core.services.users import Expect
 from core.store import accounts, log
 from core.store import notifications as store
@@ -46,6 +46,7 @@ def create(
     user_ids: Sequence[str],
     usernames: Sequence[str],
     max_bytes: int,
+    let_others_run: Callable[[], None],
 ) -> list[Json]:
     """Notify people; for each the notification, or with a used key the one it made before.
 
@@ -61,7 +62,11 @@ def create(
         targets = _targets(conn, user_ids, usernames)
     # One transaction for each person, so that a key that took effect for some is replayed
     # for them alone. A retry of the whole goes on where this one broke off.
-    return [_notify(db, caller, user_id, draft) for user_id in targets]
+    made = []
+    for user_id in targets:
+        let_others_run()
+        made.append(_notify(db, caller, user_id, draft))
+    return made
 
 
 def _targets(conn: Any, user_ids: Sequence[str], usernames: Sequence[str]) -> list[str]:
@@ -219,8 +224,25 @@ def mark_all_read(db: Database, caller: Caller, ids: Sequence[str] | None) -> tu
     with db.write() as write:
         log.lock(write, user_stream(caller.user_id))
         rows = store.unread(write.conn, caller.user_id, MAX_MARKED, ids)
-        for row in rows:
-            _mark(write, caller, row, True)
+        now = now_ms()
+        changed = [{**row._mapping, "read": True, "updated_ms": now} for row in rows]
+
+        def payload_of(values: Json) -> Payload:
+            def apply(offset: int) -> Json:
+                values["version"] = offset
+                return store.notification_json(SimpleNamespace(**values))
+
+            return apply
+
+        log_events(
+            write,
+            user_stream(caller.user_id),
+            "notification.updated",
+            [payload_of(values) for values in changed],
+            actor=caller.user_id,
+            at_ms=now,
+        )
+        store.mark_read(write, changed)
         return len(rows), store.count_unread(write.conn, caller.user_id)
 
 

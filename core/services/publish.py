@@ -1,7 +1,7 @@
 """Events are made here and nowhere else, in the transaction of the change that they tell of."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,15 +58,11 @@ def log_event(
         ReplayedError: the key took effect before. Leave the transaction, then answer with it.
         ConflictError: the key took effect before, for something else.
     """
-
-    def render(offset: int) -> str:
-        return json.dumps(payload(offset)).decode()
-
     return log.append(
         write,
         stream,
         type_,
-        render,
+        _renderer(payload),
         actor=actor,
         at_ms=at_ms,
         key=key,
@@ -81,6 +77,24 @@ def log_event_for_many(
     """Append the same event to many streams."""
     text = json.dumps(data).decode()
     log.append_to_many(write, streams, type_, text, actor=actor, at_ms=at_ms)
+
+
+def log_events(
+    write: Write,
+    stream: str,
+    type_: str,
+    payloads: Sequence[Payload],
+    *,
+    actor: str | None,
+    at_ms: int,
+) -> None:
+    """Append many events of one type to one stream."""
+    renders = [_renderer(payload) for payload in payloads]
+    log.append_batch(write, stream, type_, renders, actor=actor, at_ms=at_ms)
+
+
+def _renderer(payload: Payload) -> Callable[[int], str]:
+    return lambda offset: json.dumps(payload(offset)).decode()
 
 
 def _digest(noun: str, asked: Any) -> str:
@@ -111,9 +125,13 @@ def publish(db: Database, caller: Caller, draft: Draft, *, max_bytes: int) -> Pu
     data = _checked(draft, max_bytes)
     try:
         with db.write() as write:
-            stream = access.postable_stream(write.conn, caller, draft.stream)
+            stream = access.full_name(write.conn, caller, draft.stream)
             event = _append(write, stream, draft, data, caller.user_id)
+            # Judged with the stream's lock held: nobody leaves, or is removed, in between.
+            access.check_postable(write.conn, caller, stream)
     except log.ReplayedError as replay:
+        with db.read() as conn:
+            access.check_postable(conn, caller, replay.event.stream)
         return Published(replay.event, replayed=True)
     return Published(event)
 
@@ -151,7 +169,8 @@ def signal(db: Database, caller: Caller, draft: Draft, *, max_bytes: int) -> Sig
     """
     data = _checked(draft, max_bytes)
     with db.read() as conn:
-        stream = access.postable_stream(conn, caller, draft.stream)
+        stream = access.full_name(conn, caller, draft.stream)
+        access.check_postable(conn, caller, stream)
     return Signal(stream, draft.type, data.decode(), caller.user_id, now_ms())
 
 

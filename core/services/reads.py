@@ -37,7 +37,7 @@ def mark(db: Database, caller: Caller, ref: str, offset: int) -> ReadMark:
         found = access.readable(write.conn, caller, ref)
         if offset > log.get_state(write.conn, found.stream).top:
             raise InvalidError.of("offset", "is ahead of the channel's newest event")
-        if not channels.move_read(write, found.id, caller.user_id, offset, now):
+        if not (offset and channels.move_read(write, found.id, caller.user_id, offset, now)):
             return _present(write, caller, found)
         unread = channels.count_unread(write.conn, found.id, caller.user_id, offset)
         payload = {"channel_id": found.id, "offset": offset, "unread": unread}

@@ -60,7 +60,7 @@ def change_user(
     """
     _check_may_change(caller, user_id, changes)
     with db.write() as write:
-        present = accounts.get_user(write.conn, user_id)
+        present = accounts.lock_user(write, user_id)
         expect(present.version)
         if changes:
             accounts.change_user(write, user_id, {**changes, "updated_ms": now_ms()})

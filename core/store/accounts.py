@@ -53,6 +53,16 @@ def find_user(conn: Connection, user_id: str) -> Row[Any] | None:
     return conn.execute(select(users).where(users.c.id == user_id)).one_or_none()
 
 
+def lock_user(write: Write, user_id: str) -> Row[Any]:
+    """Read a user, who stays like this until the commit.
+
+    Raises:
+        NotFoundError: there is none with this id.
+    """
+    write.conn.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
+    return get_user(write.conn, user_id)
+
+
 def get_user(conn: Connection, user_id: str) -> Row[Any]:
     """Read a user.
 

@@ -5,6 +5,7 @@ emit what is not committed, nor forget to emit what is.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.errors import UnavailableError
 from core.events import Control, Event
+
+# How long a writer waits for SQLite's lock.
+_MOST_WAIT_S = 5.0
 
 
 @dataclass(slots=True)
@@ -49,7 +53,7 @@ class Database:
         # waiting in SQLite would stop them, the lock's holder among them.
         self._turn: AbstractContextManager[Any] = nullcontext()
         if self.is_sqlite:
-            self._turn = threading.Lock()
+            self._turn = _Turn()
             _prepare_sqlite(engine, sqlite_synchronous)
             self._writing = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         else:
@@ -84,6 +88,20 @@ class Database:
             self._announce(write.events, write.controls)
 
 
+class _Turn:
+    """A lock that is not waited for longer than anything else here."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=_MOST_WAIT_S):
+            raise UnavailableError("The database is locked by somebody else. Try again.")
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -108,9 +126,23 @@ def _prepare_sqlite(engine: Engine, synchronous: str) -> None:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA busy_timeout=5000")
+        # Not waited for in SQLite, where nothing else runs meanwhile, but in `_begin`.
+        cursor.execute("PRAGMA busy_timeout=0")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begin(conn: Connection) -> None:
-        conn.exec_driver_sql(conn.get_execution_options().get("sqlite_begin", "BEGIN"))
+        _retry_while_locked(conn, conn.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def _retry_while_locked(conn: Connection, statement: str) -> None:
+    # Another process may write to the same file: the command line, or a backup.
+    until = time.monotonic() + _MOST_WAIT_S
+    while True:
+        try:
+            conn.exec_driver_sql(statement)
+            return
+        except OperationalError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)

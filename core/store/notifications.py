@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from core import json
 from core.pages import Json, Page, PageRequest
@@ -84,6 +84,22 @@ def change(write: Write, notification_id: str, values: Json) -> Row[Any]:
         .values(values)
         .returning(notifications)
     ).one()
+
+
+_MARK_READ = (
+    update(notifications)
+    .where(notifications.c.id == bindparam("which"))
+    .values(read=True, updated_ms=bindparam("updated_ms"), version=bindparam("version"))
+)
+
+
+def mark_read(write: Write, rows: Sequence[Json]) -> None:
+    """Store many notifications as read; each has its new version already."""
+    if rows:
+        names = ("updated_ms", "version")
+        write.conn.execute(
+            _MARK_READ, [{"which": row["id"], **{n: row[n] for n in names}} for row in rows]
+        )
 
 
 def remove(write: Write, notification_id: str) -> None:
