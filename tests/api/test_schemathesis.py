@@ -109,12 +109,13 @@ class TestTheDocument:
 
         how = {"seed": rng.randrange(2**32), "examples": EXAMPLES[backend]}
         operations = [result.ok() for result in document.get_all_operations()]
-        plain = registered(shared_server.url)
+        plain, boss = registered(shared_server.url), registered(shared_server.url)
+        done(admin.patch(f"/users/{boss.id}", {"is_admin": True}))
         for operation in operations:
             if mode == "negative" and not can_be_wrong(operation):
                 continue
             victim = registered(shared_server.url)
-            scene = Scene(admin, plain, victim)
+            scene = Scene(boss, plain, victim)
             with subtests.test(operation.label):
                 url = f"{shared_server.url}/api/v1"
                 try_out(operation, GenerationMode(mode), scene, url, how)
