@@ -42,14 +42,22 @@ export class Accounts extends Emitter {
     const { user, access_token, refresh_token, expires_in } = grant;
     const obtained_at = Date.now();
     const expires_at = obtained_at + expires_in * 1000;
-    const session = { user, access_token, refresh_token, obtained_at, expires_at };
-    localStorage.setItem(SESSION + user.id, JSON.stringify(session));
+    return this.adopt({ user, access_token, refresh_token, obtained_at, expires_at });
+  }
+
+  adopt(session) {
+    localStorage.setItem(SESSION + session.user.id, JSON.stringify(session));
     return session;
   }
 
   use(userId) {
-    sessionStorage.setItem(MINE, userId);
+    this.stay(userId);
     localStorage.setItem(LAST, userId);
+  }
+
+  /** Keep this window to a user, whoever signs in in another one. */
+  stay(userId) {
+    sessionStorage.setItem(MINE, userId);
   }
 
   /** Let this window be nobody, and leave the others and their sessions as they are. */

@@ -50,6 +50,7 @@ function begin() {
   end();
   const kept = accounts.find();
   if (!kept) return showAuth();
+  accounts.stay(kept.user.id);
   const client = new Fanfare(accounts, kept.user);
   const store = new Store(client);
   session = { client, store };

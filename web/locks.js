@@ -1,13 +1,13 @@
 /* One holder at a time among all tabs of this browser.
  *
  * Web Locks do it where they exist; a page on plain http:// beyond localhost has none, and
- * there a lease in localStorage does: written, left to settle, and read back, so that of
- * two tabs that wrote at once only the last one holds it. A lease ends by itself. */
+ * there a lease in IndexedDB does, taken in one transaction. A lease ends by itself, so a tab
+ * that was closed while it held one keeps nobody waiting for long. */
 
 import { makeKey, sleep } from "./timing.js";
+import { update } from "./vault.js";
 
 const LEASE_MS = 15_000;
-const SETTLE_MS = 60;
 const RETRY_MS = 90;
 
 export async function withLock(name, work) {
@@ -17,22 +17,14 @@ export async function withLock(name, work) {
   try {
     return await work();
   } finally {
-    if (holder(name)?.me === me) localStorage.removeItem(name);
+    await update(name, (held) => (held?.me === me ? undefined : held)).catch(() => {});
   }
 }
 
 async function lease(name, me) {
-  const held = holder(name);
-  if (held && held.me !== me && held.until > Date.now()) return false;
-  localStorage.setItem(name, JSON.stringify({ me, until: Date.now() + LEASE_MS }));
-  await sleep(SETTLE_MS);
-  return holder(name)?.me === me;
-}
-
-function holder(name) {
-  try {
-    return JSON.parse(localStorage.getItem(name));
-  } catch {
-    return null;
-  }
+  const now = Date.now();
+  const mine = { me, until: now + LEASE_MS };
+  const take = (present) => (present?.until > now ? present : mine);
+  const held = await update(name, take).catch(() => mine);
+  return held.me === me;
 }

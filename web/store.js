@@ -7,6 +7,7 @@
 import { Channel } from "./channel.js";
 import { Emitter } from "./emitter.js";
 import { Inbox } from "./inbox.js";
+import { InboxLoader } from "./inbox-loader.js";
 import { Typists } from "./typists.js";
 
 const SYNC_MESSAGES = 50;
@@ -22,11 +23,14 @@ export class Store extends Emitter {
   watched = true;
 
   #client;
+  #inboxLoader;
   #opening = 0;
+  #flights = new Map();
 
   constructor(client) {
     super();
     this.#client = client;
+    this.#inboxLoader = new InboxLoader(client.rest, this.inbox, () => this.emit("inbox"));
     client.on("event", (event) => this.#apply(event));
     client.on("signal", (signal) => this.#applySignal(signal));
     client.on("snapshot", (id, sync) => this.#applySync(id, sync));
@@ -65,23 +69,11 @@ export class Store extends Emitter {
 
   /** Read the lists; safe to repeat, as each item carries the position that it is true at. */
   async load() {
-    await Promise.all([this.#loadChannels(), this.loadInbox()]);
+    await Promise.all([this.#loadChannels(), this.#inboxLoader.load()]);
   }
 
-  async loadInbox() {
-    const { rest } = this.#client;
-    const [page, { count }] = await Promise.all([
-      rest.get("/notifications", { limit: PAGE }),
-      rest.get("/notifications/unread"),
-    ]);
-    this.inbox.reset(page, count);
-    this.emit("inbox");
-  }
-
-  async loadMoreInbox() {
-    const query = { limit: PAGE, cursor: this.inbox.nextCursor };
-    this.inbox.applyPage(await this.#client.rest.get("/notifications", query));
-    this.emit("inbox");
+  loadMoreInbox() {
+    return this.#inboxLoader.more();
   }
 
   /** Open a channel by id or slug; one that I am not in is shown and followed while open. */
@@ -103,8 +95,15 @@ export class Store extends Emitter {
     this.emit("open");
   }
 
-  /** Take a channel's snapshot and follow it from there. */
-  async sync(ref) {
+  /** Take a channel's snapshot and follow it from there; those who ask at once share one. */
+  sync(ref) {
+    const land = () => this.#flights.delete(ref);
+    const flight = this.#flights.get(ref) ?? this.#sync(ref).finally(land);
+    this.#flights.set(ref, flight);
+    return flight;
+  }
+
+  async #sync(ref) {
     const channel = this.channels.get(ref);
     channel?.expectSync();
     try {
@@ -133,12 +132,12 @@ export class Store extends Emitter {
   }
 
   async #loadChannels() {
+    const before = this.mine();
     const items = await this.#client.rest.all("/channels", { member: "me" });
     for (const item of items) this.#applyItem(item);
     const listed = new Set(items.map(({ id }) => id));
-    for (const channel of [...this.channels.values()]) {
-      if (channel.membership && !listed.has(channel.id)) this.#forget(channel.id);
-    }
+    // One that was joined while the list was on its way is not in it, and stays.
+    for (const { id } of before) if (!listed.has(id)) this.#forget(id);
     this.emit("channels");
   }
 
@@ -220,7 +219,7 @@ export class Store extends Emitter {
 
   #applyMine(event) {
     const { type, data } = event;
-    if (type.startsWith("notification.")) this.#applyNotification(event);
+    if (type.startsWith("notification.")) this.#inboxLoader.apply(event);
     else if (type === "read.moved") this.#applyRead(data);
     else if (type === "channel.deleted") this.#applyDeleted(data.id);
     else if (type === "member.left") this.#applyLeft(data.channel_id);
@@ -230,12 +229,6 @@ export class Store extends Emitter {
   #applyDeleted(id) {
     const channel = this.channels.get(id);
     if (channel) this.#remove(channel, GONE.not_found);
-  }
-
-  #applyNotification(event) {
-    const told = this.inbox.apply(event);
-    this.emit("inbox");
-    if (!told) this.loadInbox().catch(() => {});
   }
 
   #applyRead({ channel_id, offset, unread }) {

@@ -4,7 +4,7 @@
  * A wait before try number `attempt` (0, 1, 2, …), in ms. The jitter is full, so that clients
  * that were cut off together do not come back together.
  */
-export function backoffMs(attempt, { baseMs = 400, capMs = 20_000, random = Math.random } = {}) {
+export function backoffMs(attempt, { baseMs = 400, capMs = 10_000, random = Math.random } = {}) {
   return random() * Math.min(capMs, baseMs * 2 ** Math.min(attempt, 16));
 }
 

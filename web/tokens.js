@@ -5,6 +5,7 @@
 
 import { FanfareError, fromResponse, offline } from "./errors.js";
 import { withLock } from "./locks.js";
+import { read, update } from "./vault.js";
 
 const SPARE_MS = 20_000;
 const TIMEOUT_MS = 12_000;
@@ -37,11 +38,32 @@ export class Tokens {
 
   #refresh(stale) {
     return withLock(`fanfare.refresh.${this.#userId}`, async () => {
-      const session = this.#session();
-      if (session.access_token !== stale && usable(session)) return session.access_token;
+      const session = newer(this.#session(), await this.#vaulted());
+      if (session.access_token !== stale && usable(session)) return this.#adopt(session);
       const grant = await this.#fetchPair(session.refresh_token);
-      return this.#accounts.keep({ user: session.user, ...grant }).access_token;
+      const renewed = this.#accounts.keep({ user: session.user, ...grant });
+      // Told to the other tabs before the lock is free: the next holder must not use the old one.
+      await this.#vault(renewed);
+      return renewed.access_token;
     });
+  }
+
+  // A browser that refuses IndexedDB still has localStorage, which is right for one tab.
+  #vaulted() {
+    return read(this.#vaultKey()).catch(() => null);
+  }
+
+  #vault(session) {
+    return update(this.#vaultKey(), () => session).catch(() => {});
+  }
+
+  #vaultKey() {
+    return `session.${this.#userId}`;
+  }
+
+  #adopt(session) {
+    this.#accounts.adopt(session);
+    return session.access_token;
   }
 
   async #fetchPair(refreshToken) {
@@ -49,6 +71,7 @@ export class Tokens {
     if (response.ok) return response.json();
     const error = await fromResponse(response);
     if (error.status !== 401) throw error;
+    await this.#vault(undefined);
     this.#accounts.drop(this.#userId);
     throw signedOut();
   }
@@ -62,6 +85,10 @@ function askPair(refreshToken) {
   }).catch(() => {
     throw offline();
   });
+}
+
+function newer(session, other) {
+  return other && other.obtained_at > session.obtained_at ? other : session;
 }
 
 function usable(session, refused = null) {

@@ -48,7 +48,7 @@ export class Composer {
   #key(event) {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) this.#send();
     else if (event.key === "Escape" && this.#replyTo) this.#stopReplying();
-    else if (event.key === "ArrowUp" && !this.#input.value) this.#on.editLast();
+    else if (event.key === "ArrowUp" && !event.altKey && !this.#input.value) this.#on.editLast();
     else return;
     event.preventDefault();
     event.stopPropagation();

@@ -51,11 +51,9 @@ function showField(form, { field, message }) {
   return true;
 }
 
-/** Open a dialog; what had the focus gets it back when the dialog closes. */
+/** Open a dialog; the browser gives the focus back to what had it when the dialog closes. */
 export function openDialog(id) {
   const dialog = byId(id);
-  const before = document.activeElement;
-  dialog.addEventListener("close", () => before?.isConnected && before.focus(), { once: true });
   if (!dialog.open) dialog.showModal();
   return dialog;
 }
