@@ -1,0 +1,1 @@
+"""The stock Socket.IO clients, each through the whole of the socket protocol."""
