@@ -127,8 +127,8 @@ class TestRestart:
         fragile.stop()
         backup = [(path, path.read_bytes()) for path in fragile.instance.glob("fanfare.db*")]
         fragile.start()
-        alice.say("Not in the backup")
-        bob.is_live().shows(["Before", "Not in the backup"], timeout_ms=PATIENT_MS)
+        alice.hurry().say("Not in the backup")
+        bob.hurry().shows(["Before", "Not in the backup"], timeout_ms=PATIENT_MS)
 
         fragile.stop()
         is_away(bob)
@@ -139,7 +139,7 @@ class TestRestart:
         assert fragile.run("new-epoch").returncode == 0
         fragile.start()
         for window in (alice, bob):
-            window.is_live().shows(["Before"], timeout_ms=PATIENT_MS)
+            window.hurry().shows(["Before"], timeout_ms=PATIENT_MS)
         alice.say("After")
 
         for window in (alice, bob):
@@ -202,7 +202,6 @@ class TestWire:
         is_away(window)
 
         write(window, slug, "Meanwhile")
-        wire.revive()
 
         window.is_live().shows(["Meanwhile"])
 

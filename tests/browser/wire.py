@@ -25,22 +25,15 @@ class Wire:
     def __init__(self, page: Page) -> None:
         self.down: Rule = pass_on
         self.up: Rule = pass_on
-        # A dead network carries no farewell either.
-        self.is_dead = False
+        self._dead: WebSocketRoute | None = None
         self.greet: Callable[[WebSocketRoute], bool] = let_in
         self.opened_at: list[float] = []
         self.current: WebSocketRoute | None = None
         page.route_web_socket(re.compile(r"/socket\.io/"), self._open)
 
     def die(self) -> None:
-        """Carry nothing any more, without closing anything."""
-        self.is_dead = True
-        self.down = self.up = lambda _frame: []
-
-    def revive(self) -> None:
-        """Carry everything again."""
-        self.is_dead = False
-        self.down = self.up = pass_on
+        """Carry nothing more over the connection that stands, not even a farewell."""
+        self._dead = self.current
 
     def cut(self) -> None:
         """End the connection that stands."""
@@ -58,9 +51,13 @@ class Wire:
         if self.greet(route):
             return
         server = route.connect_to_server()
-        route.on_message(lambda frame: send(server, self.up(frame)))
-        server.on_message(lambda frame: send(route, self.down(frame)))
-        server.on_close(lambda _code, _reason: None if self.is_dead else route.close())
+
+        def lives() -> bool:
+            return route is not self._dead
+
+        route.on_message(lambda frame: send(server, self.up(frame) if lives() else []))
+        server.on_message(lambda frame: send(route, self.down(frame) if lives() else []))
+        server.on_close(lambda _code, _reason: route.close() if lives() else None)
 
 
 def send(route: WebSocketRoute, frames: list[Frame]) -> None:
