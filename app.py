@@ -85,13 +85,16 @@ def create_core(settings: Settings) -> Fanfare:
         SECRET_KEY=settings.secret_key,
         JWT_SECRET_KEY=settings.secret_key,
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
-        SQLALCHEMY_DATABASE_URI=settings.database_uri,
-        SQLALCHEMY_ENGINE_OPTIONS=_engine_options(settings),
+        **_database_config(settings),
     )
     _make_folder(settings)
     flask_db.init_app(flask)
     with flask.app_context():
-        db = Database(flask_db.engine, sqlite_synchronous=settings.sqlite_synchronous)
+        db = Database(
+            flask_db.engine,
+            reads=flask_db.engines.get("reads"),
+            sqlite_synchronous=settings.sqlite_synchronous,
+        )
     tokens = Tokens(
         flask,
         access_ttl_s=settings.access_token_ttl_s,
@@ -100,15 +103,29 @@ def create_core(settings: Settings) -> Fanfare:
     return Fanfare(settings, flask, db, tokens)
 
 
+def _database_config(settings: Settings) -> dict[str, object]:
+    uri, options = settings.database_uri, _engine_options(settings)
+    config: dict[str, object] = {
+        "SQLALCHEMY_DATABASE_URI": uri,
+        "SQLALCHEMY_ENGINE_OPTIONS": options,
+    }
+    if settings.database_file is None:
+        reads = {**options, "url": uri, "isolation_level": "AUTOCOMMIT"}
+        config["SQLALCHEMY_BINDS"] = {"reads": reads}
+    return config
+
+
 def _engine_options(settings: Settings) -> dict[str, object]:
+    is_sqlite = settings.database_file is not None
     options: dict[str, object] = {
-        "pool_size": settings.database_pool_size,
+        # PostgreSQL has two pools: what reads by single statements, and all else.
+        "pool_size": settings.database_pool_size if is_sqlite else settings.database_pool_size // 2,
         "max_overflow": 0,
         "pool_timeout": 10,
         # An error's text goes to the log, and what people wrote does not.
         "hide_parameters": True,
     }
-    if not settings.database_uri.startswith("sqlite"):
+    if not is_sqlite:
         # A greenlet can be given up on, but not its query: the server ends it.
         options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=15000"}
     return options
@@ -140,7 +157,7 @@ def create_app(settings: Settings) -> Fanfare:
     callers = Callers(db)
     _add_api(flask, settings, db, callers, tokens, node)
     gateway = _add_gateway(flask, settings, db, callers, tokens, node)
-    flask.wsgi_app = guard_handshakes(flask.wsgi_app)  # type: ignore[method-assign]
+    flask.wsgi_app = edge.add_safety(guard_handshakes(flask.wsgi_app))  # type: ignore[method-assign]
     if settings.trusted_proxies:
         # Around all, so that sockets are judged by the address that the client called, too.
         hops = settings.trusted_proxies
@@ -246,6 +263,5 @@ def stop(fanfare: Fanfare, listener: green.Listener) -> None:
         fanfare.node.stop()
         fanfare.gateway.say_goodbye_to_all()
     green.sleep(0.2)
-    # The last connection of SQLite that is closed moves the log of changes into the file.
-    fanfare.db.engine.dispose()
+    fanfare.db.close()
     green.end()

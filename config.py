@@ -95,7 +95,7 @@ class Settings(BaseModel):
     ] = 0
 
     database_pool_size: Annotated[
-        Count, Field(le=1000, description="Database connections at most.")
+        int, Field(ge=2, le=1000, description="Database connections at most.")
     ] = 16
     sqlite_synchronous: Annotated[
         Literal["OFF", "NORMAL", "FULL", "EXTRA"],

@@ -1,5 +1,7 @@
 """What happens to every request and response: an id, headers of safety, CORS, the count."""
 
+from typing import Any
+
 from flask import Flask, Request, Response, g, request
 from flask.sessions import SessionInterface, SessionMixin
 from flask_cors import CORS
@@ -44,6 +46,23 @@ class _NoSessions(SessionInterface):
         """Keep nothing."""
 
 
+def add_safety(app: Any) -> Any:
+    """Add the headers of safety to every answer of a WSGI application, whoever gives it."""
+    usual = [*_SAFETY.items(), ("Content-Security-Policy", _CONTENT)]
+    docs = [*_SAFETY.items(), ("Content-Security-Policy", _DOCS_CONTENT)]
+
+    def safe(environ: dict[str, Any], start_response: Any) -> Any:
+        is_docs = environ["PATH_INFO"].startswith(("/docs", "/api/v1/docs"))
+        added = docs if is_docs else usual
+
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            return start_response(status, headers + added, *error)
+
+        return app(environ, start)
+
+    return safe
+
+
 def install(app: Flask, origins: list[str]) -> None:
     """Put these around all views."""
     app.session_interface = _NoSessions()
@@ -59,10 +78,6 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
-    for name, value in _SAFETY.items():
-        response.headers[name] = value
-    is_docs = request.path.startswith(("/docs", "/api/v1/docs"))
-    response.headers["Content-Security-Policy"] = _DOCS_CONTENT if is_docs else _CONTENT
     # Nothing that a caller may see is anybody else's to keep.
     if "Cache-Control" not in response.headers and request.path.startswith("/api/"):
         response.headers["Cache-Control"] = "no-store"

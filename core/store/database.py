@@ -44,11 +44,15 @@ class Database:
     Raises, from every transaction: UnavailableError where the database does not answer.
     """
 
-    def __init__(self, engine: Engine, *, sqlite_synchronous: str = "FULL") -> None:
+    def __init__(
+        self, engine: Engine, *, reads: Engine | None = None, sqlite_synchronous: str = "FULL"
+    ) -> None:
+        """`reads` are connections of PostgreSQL that stay in autocommit."""
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._announce: Announce = _announce_nowhere
-        self._single = self._frozen = self._writing = engine
+        self._frozen = self._writing = engine
+        self._single = engine if reads is None else reads
         # One writer at a time is SQLite's own rule. Waiting here lets other greenlets run;
         # waiting in SQLite would stop them, the lock's holder among them.
         self._turn: AbstractContextManager[Any] = nullcontext()
@@ -57,10 +61,17 @@ class Database:
             _prepare_sqlite(engine, sqlite_synchronous)
             self._writing = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         else:
-            self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
+            if reads is None:
+                # The same, at the cost of switching a connection over and back each time.
+                self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
             self._frozen = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
+
+    def close(self) -> None:
+        """Close every connection. The last one of SQLite moves its log of changes into the file."""
+        for engine in {self.engine, self._single}:
+            engine.dispose()
 
     def announce_to(self, announce: Announce) -> None:
         """Say who hears of committed events, in the committing thread, right after the commit."""
