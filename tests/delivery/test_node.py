@@ -1,7 +1,7 @@
 """The node alone, with a log in memory that a test can make slow, and hints that it can spoil.
 
-`FakeLog` does what the real reader does, in a list; `during` runs in the midst of a read, after
-the log was looked at: what a greenlet would do while this one waits for the database.
+`FakeLog` does what the real reader does, in a list. `before` and `during` run in the midst of a
+read, before and after the log was looked at: what others do while one waits for the database.
 """
 
 import functools
@@ -39,7 +39,8 @@ class FakeLog:
         self.epochs = dict.fromkeys(streams, "e1")
         self.trimmed = dict.fromkeys(streams, 0)
         self.bases = dict.fromkeys(streams, 0)  # offset of the first event, less one
-        self.during: list[Callable[[], None]] = []
+        self.before: list[Callable[[], object]] = []
+        self.during: list[Callable[[], object]] = []
         self.reads = 0
         self.down = False
 
@@ -97,6 +98,9 @@ class FakeLog:
 
     def _look(self) -> None:
         self.reads += 1
+        waiting, self.before = self.before, []
+        for work in waiting:
+            work()
         if self.down:
             raise UnavailableError("The database does not answer.")
 
@@ -524,18 +528,32 @@ class TestSubscribe:
 
         assert watcher.offsets() == [4, 5]
 
-    def test_a_node_that_is_behind_catches_up_before_it_answers(self, world):
+    def test_a_node_that_is_behind_catches_up_before_it_answers(self):
         """Else it would deliver to the newcomer what the answer held already."""
+        world = World(tail_events=2)
         old = world.subscribe()
+        world.publish(5)
         events = [world.log.append() for _ in range(3)]  # no hint came
 
-        new = world.subscribe(after=0, history=0, epoch="e1", limit=1000)
+        new = world.subscribe(after=0)
         for event in events:
             world.hint(event)
         world.node.compare()
 
-        assert old.offsets() == upto(3)
-        assert new.offsets() == upto(3)
+        assert old.offsets() == upto(8)
+        assert new.offsets() == upto(8)
+
+    def test_what_the_page_holds_is_not_handed_over_again(self):
+        """Committed after the watcher was held, and before the log was read for it."""
+        world = World(tail_events=2)
+        world.subscribe()
+        world.publish(5)
+        world.log.before = [lambda: world.publish(1)]
+
+        new = world.subscribe(after=0)
+        world.publish(1)
+
+        assert new.offsets() == upto(7)
 
     def test_a_second_subscription_of_the_same_watcher_doubles_nothing(self, world):
         watcher = world.subscribe()
