@@ -75,6 +75,7 @@ class World:
                 user_ids=[self.ada.user_id],
                 usernames=[],
                 max_bytes=999,
+                let_others_run=lambda: None,
             )[0]
             self.last = person
         self.size += count
