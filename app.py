@@ -127,7 +127,15 @@ def _engine_options(settings: Settings) -> dict[str, object]:
     }
     if not is_sqlite:
         # A greenlet can be given up on, but not its query: the server ends it.
-        options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=15000"}
+        options["connect_args"] = {
+            "connect_timeout": 5,
+            "options": "-c statement_timeout=15000",
+            # A host that vanishes without a word is noticed within half a minute.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+        }
     return options
 
 

@@ -27,6 +27,7 @@ first steps:
 
 Settings come from the environment and from a .env file; `check-config` lists them all.
 """
+_LONGEST_TTL_S = 10 * 365 * 86_400
 READY = "Fanfare {version} is ready at {url}"
 
 
@@ -210,6 +211,8 @@ def _token_for(fanfare: "Fanfare", username: str, ttl_s: int | None = None) -> s
     from core.services import accounts
 
     ttl = ttl_s or int(fanfare.settings.access_token_ttl_s)
+    if not 0 < ttl <= _LONGEST_TTL_S:
+        raise CommandError(f"--ttl is from 1 to {_LONGEST_TTL_S} seconds.")
     terms = accounts.SessionTerms(ttl * 1000, "run.py")
     try:
         login = accounts.login_as_server(fanfare.db, terms, username=username.lower())

@@ -22,6 +22,7 @@ from core.errors import TokenExpiredError, UnauthorizedError
 from core.services.accounts import Login
 
 _MAX_CHARS = 4096
+_LATEST_S = 2**40
 _MOST_VERIFIED = 10_000
 
 
@@ -91,7 +92,7 @@ class Tokens:
         rid = found.get("rid", "")
         user_id, session_id, expires = found.get("sub"), found.get("sid"), found.get("exp")
         texts = all(isinstance(part, str) for part in (user_id, session_id, rid))
-        if not texts or not isinstance(expires, int | float):
+        if not texts or not isinstance(expires, int | float) or expires > _LATEST_S:
             raise UnauthorizedError("The token is not one of ours.")
         return Claims(str(user_id), str(session_id), int(expires * 1000), rid)
 

@@ -125,7 +125,11 @@ class TooManySubscriptionsError(FanfareError):
 
 
 class UnavailableError(FanfareError):
-    """A part that the answer needs is away for the moment; nothing was changed."""
+    """A part that the answer needs is away for the moment.
+
+    Nothing was changed, unless the database went away in the middle of a commit: then a retry
+    with the same key finds out.
+    """
 
     code = "unavailable"
     retryable = True

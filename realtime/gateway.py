@@ -139,6 +139,9 @@ class Gateway:
             self._greet(connection)
         except FanfareError as error:
             connection.say_goodbye(error.code, error.detail, "later", 1)
+        except Exception:  # noqa: BLE001 - the client must not be left without a word
+            _log.exception("greeting failed", connection=connection.id)
+            connection.say_goodbye("internal", "The server failed.", "later", 5)
 
     def _greet(self, connection: Connection) -> None:
         own = user_stream(connection.user_id)
@@ -297,9 +300,12 @@ class Gateway:
                 self.end_subscription(connection, control.stream, "forbidden")
 
     def _check_access(self, connection: Connection, streams: set[str]) -> None:
+        before = connection.caller
         try:
-            caller = self.parts.callers.authenticate(_claims_of(connection.caller))
-            connection.caller = caller
+            caller = self.parts.callers.authenticate(_claims_of(before))
+            if connection.caller is before:
+                # Else it went on with a fresh token meanwhile.
+                connection.caller = caller
             with self.parts.db.read() as conn:
                 kept = access.readable_streams(conn, caller, streams)
         except FanfareError as error:

@@ -193,6 +193,14 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
         self.wfile.write(refusal)
         self.wfile.flush()
 
+    def finish(self) -> None:
+        """Let go of the connection, also where its client takes nothing more."""
+        try:
+            super().finish()
+        finally:
+            # Else the descriptor stays open until the garbage collector comes round.
+            self.rfile.close()
+
     def get_environ(self) -> dict[str, Any]:
         """Make the WSGI environment of a request."""
         environ: dict[str, Any] = super().get_environ()

@@ -81,8 +81,9 @@ class Connection:
             self.cut()
 
     def deliver_signal(self, frame: Frame) -> None:
-        """Queue what may be dropped."""
-        self._send(packet_of(frame))
+        """Queue what may be dropped: half of the room is kept for what may not."""
+        if self._socket.queue.queued_bytes < self._limits.max_queued_bytes // 2:
+            self._send(packet_of(frame))
 
     def emit(self, name: str, value: object) -> None:
         """Queue something for this connection alone."""
@@ -140,8 +141,7 @@ class Connection:
 
 def abort(socket: Any) -> None:
     """Close an Engine.IO socket at once, whatever still waits."""
-    websocket = getattr(socket, "websocket", None)
-    if websocket is not None:
-        websocket.abort()
+    if socket.upgraded and hasattr(socket, "websocket"):
+        socket.websocket.abort()
     elif not socket.closed:
         socket.close(wait=False, abort=True)

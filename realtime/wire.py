@@ -38,16 +38,21 @@ def plug_in_websocket(server: Any) -> None:
     def app(handler: Any, engine: Any) -> WebSocketApp:
         def run(websocket: WebSocket) -> None:
             socket = handler.__self__
+            is_upgrade = socket.connected
             socket.websocket = websocket
             try:
                 handler(websocket)
-            except (ValueError, RecursionError):
+            except (ValueError, TypeError, RecursionError):
                 # Our own handlers let nothing through: this is a frame that Engine.IO can't read.
                 websocket.close(1002)
             finally:
-                # After such a frame Engine.IO would keep the session until its pings are missed.
-                socket.queue.put(None)
-                socket.close(wait=False, abort=True)
+                if is_upgrade and not socket.upgraded:
+                    # Something in between lets handshakes through and no frames: polling goes on.
+                    socket.upgrading = False
+                else:
+                    # Engine.IO itself would keep the session until its pings are missed.
+                    socket.queue.put(None)
+                    socket.close(wait=False, abort=True)
 
         return WebSocketApp(greenlets, run, engine)
 
@@ -78,6 +83,17 @@ def _end_session(engine: Any, sid: str | None) -> None:
     socket = engine.sockets.pop(sid, None)
     if socket is not None:
         socket.close(wait=False)
+
+
+def _take_posts_in_turn(socket: Any) -> None:
+    # Packets of one client are handled in order, also where it sends two POSTs at once.
+    handle, turn = socket.handle_post_request, green.make_lock()
+
+    def handle_in_turn(environ: dict[str, Any]) -> None:
+        with turn:
+            handle(environ)
+
+    socket.handle_post_request = handle_in_turn
 
 
 def origin_check(origins: list[str]) -> Callable[[str, dict[str, Any]], bool]:
@@ -130,6 +146,7 @@ class Wire:
         socket = self._server.eio.sockets[sid]
         socket.queue.max_bytes = self._max_bytes
         socket.queue.on_overflow = lambda: abort(socket)
+        _take_posts_in_turn(socket)
         green.later(self._auth_timeout_s, self._close_stranger, sid)
 
     def _close_stranger(self, sid: str) -> None:

@@ -115,7 +115,7 @@ def full_name(conn: Connection, caller: Caller, stream: str) -> str:
         return channel_stream(get_channel_id(conn, ref))
     if kind == "user" and ref in ("me", caller.user_id):
         return user_stream(caller.user_id)
-    raise NotFoundError("There is no such channel.")
+    raise NotFoundError("There is no such stream.")
 
 
 def check_postable(conn: Connection, caller: Caller, stream: str) -> None:

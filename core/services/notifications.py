@@ -46,7 +46,7 @@ def create(
     user_ids: Sequence[str],
     usernames: Sequence[str],
     max_bytes: int,
-    let_others_run: Callable[[], None],
+    let_others_run: Callable[[], None] = lambda: None,
 ) -> list[Json]:
     """Notify people; for each the notification, or with a used key the one it made before.
 

@@ -91,7 +91,10 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Write]:
-        """Change, commit, announce; or raise, and nothing has happened."""
+        """Change, commit, announce; or raise, and nothing has happened.
+
+        One exception: a connection that breaks during the commit leaves it open what happened.
+        """
         with _translated(), self._turn, self._writing.connect() as conn, conn.begin():
             write = Write(conn)
             yield write
