@@ -15,7 +15,7 @@ from tests.delivery.reader import Reader
 from tests.delivery.world import Room
 from tests.support.client import RestClient, registered
 
-RACES = 80
+RACES = 50
 DEADLINE_S = 60
 
 
@@ -219,7 +219,7 @@ class TestSession:
         """A connect or a subscribe in the same moment: the socket is closed all the same."""
         with ThreadPoolExecutor(1) as pool, registered(busy_server.url) as who:
             room = Room(ada, [who])
-            for _ in range(15):
+            for _ in range(10):
                 assert who.login(who.user["username"]).ok
                 self.race(busy_server.url, pool, who, room, packet)
 

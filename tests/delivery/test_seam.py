@@ -116,7 +116,7 @@ class TestTheSeam:
     def test_the_first_to_follow_a_stream_miss_nothing(self, busy_server, ada, bob):
         """Nobody watched it on this node: several come at once, while it is published to."""
         with ThreadPoolExecutor(6) as pool:
-            for _ in range(40):
+            for _ in range(25):
                 room = Room(ada, [bob])
                 together = threading.Barrier(5)
                 calls = [pool.submit(self.come, busy_server, bob, room, together) for _ in "abcd"]
