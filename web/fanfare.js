@@ -14,6 +14,7 @@ import { Tokens } from "./tokens.js";
 const CHANGE_DEADLINE_MS = 20_000;
 const TYPING_EVERY_MS = 3_000;
 const DEFAULT_MAX_SUBSCRIPTIONS = 128;
+const DEFAULT_MAX_BYTES = 64 * 1024;
 
 export function login(username, password) {
   return call("POST", "/auth/login", { body: { username, password } });
@@ -140,6 +141,10 @@ export class Fanfare extends Emitter {
   /** How many streams one connection may follow, as the server last said. */
   get maxSubscriptions() {
     return this.#limits.max_subscriptions ?? DEFAULT_MAX_SUBSCRIPTIONS;
+  }
+
+  get maxBytes() {
+    return this.#limits.max_event_bytes ?? DEFAULT_MAX_BYTES;
   }
 
   #hear(name, data) {

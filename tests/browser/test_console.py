@@ -97,6 +97,17 @@ class TestTalking:
         expect(alice["typing"]).to_be_empty()
         expect(bob["typing"]).to_be_empty()
 
+    def test_a_message_that_is_too_long_is_not_sent(self, window: Window):
+        """The page tells it before the server has to, counted in bytes."""
+        window.create_channel("Harbour")
+
+        window.say("é" * 32 * 1024 + "x")
+        expect(window["composer-send"]).to_be_disabled()
+        expect(window["composer"]).to_contain_text("1 bytes too long")
+        window.say("é" * 100)
+
+        window.shows(["é" * 100])
+
     def test_older_messages_come_by_scrolling_up(self, window: Window):
         """Pages join without a gap or a repeat, and the newest stay."""
         slug = unique("long")

@@ -194,14 +194,38 @@ class TestWire:
         found = window.rest.get(f"/channels/{slug}/messages").json()["items"]
         assert [message["body"] for message in found] == ["Once"]
 
+    def test_a_refused_message_is_kept_until_it_is_discarded(
+        self, open_window: OpenWindow, site: Server
+    ):
+        """What the server will never take is not tried for ever, and not lost in silence."""
+        window, wire, slug = watch_wire(open_window, site)
+        other = registered(site.url)
+        members = f"/channels/{slug}/members"
+        assert window.rest.put(f"{members}/{other.id}", {"role": "owner"}).ok
+        wire.greet = refuse
+        wire.cut()
+        is_away(window)
+        window.say("Too late")
+        assert other.put(f"{members}/{window.rest.id}", {"role": "guest"}).ok
+
+        wire.greet = let_in
+        window.hurry()
+        expect(window["message"]).to_have_attribute("data-state", "failed")
+        window["message-discard"].click()
+
+        expect(window["message"]).to_have_count(0)
+        assert window.reload()["message"].count() == 0
+
     def test_a_silent_server_is_left(self, open_window: OpenWindow, start_server: Any):
         """A dead network closes nothing: the missing pings tell."""
         site = start_server(PING_INTERVAL_S=1, PING_TIMEOUT_S=1)
         window, wire, slug = watch_wire(open_window, site)
+        wire.greet = refuse
         wire.die()
         is_away(window)
 
         write(window, slug, "Meanwhile")
+        wire.greet = let_in
 
         window.is_live().shows(["Meanwhile"])
 

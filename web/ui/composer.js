@@ -2,7 +2,6 @@
 
 import { byId } from "./dom.js";
 
-const MAX_BYTES = 64 * 1024;
 const MAX_HEIGHT_PX = 220;
 
 export class Composer {
@@ -12,7 +11,7 @@ export class Composer {
   #replyTo = null;
   #drafts = new Map();
 
-  /** `on` has `send(body, replyTo)`, `type()`, `editLast()`. */
+  /** `on` has `send(body, replyTo)`, `type()`, `editLast()` and `maxBytes()`. */
   constructor(on) {
     this.#on = on;
     byId("composer").onsubmit = (event) => {
@@ -70,7 +69,7 @@ export class Composer {
   }
 
   #excess(body) {
-    return new TextEncoder().encode(body).length - MAX_BYTES;
+    return new TextEncoder().encode(body).length - this.#on.maxBytes();
   }
 
   #stopReplying() {

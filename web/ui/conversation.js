@@ -23,6 +23,7 @@ export class Conversation {
     this.#composer = new Composer({
       send: (body, replyTo) => this.#send(body, replyTo),
       type: () => client.typing(store.openId),
+      maxBytes: () => client.maxBytes,
       editLast: () => this.#list.editLast(),
     });
     this.#list = new MessageList(store, this.#actions());

@@ -6,6 +6,8 @@
 import { h, iconButton } from "./dom.js";
 import { avatar, clock, clockShort, exact, prose } from "./format.js";
 
+const MAX_ROWS = 8;
+
 export function drawDay(node, name) {
   if (node.dataset.drawn === name) return;
   reset(node, "divider", name);
@@ -136,7 +138,8 @@ function actions({ canEdit, canDelete, canReply }, on) {
 
 function editor(message, on) {
   const testid = "message-edit-input";
-  const input = h("textarea", { value: message.body, rows: 1, dir: "auto", data: { testid } });
+  const rows = Math.min(MAX_ROWS, message.body.split("\n").length);
+  const input = h("textarea", { value: message.body, rows, dir: "auto", data: { testid } });
   input.setAttribute("aria-label", "Edit the message");
   input.addEventListener("keydown", (event) => {
     if (event.key === "Escape") on.cancel();
