@@ -210,7 +210,7 @@ def _token_for(fanfare: "Fanfare", username: str, ttl_s: int | None = None) -> s
     from core.errors import FanfareError
     from core.services import accounts
 
-    ttl = ttl_s or int(fanfare.settings.access_token_ttl_s)
+    ttl = int(fanfare.settings.access_token_ttl_s) if ttl_s is None else ttl_s
     if not 0 < ttl <= _LONGEST_TTL_S:
         raise CommandError(f"--ttl is from 1 to {_LONGEST_TTL_S} seconds.")
     terms = accounts.SessionTerms(ttl * 1000, "run.py")

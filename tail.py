@@ -47,9 +47,12 @@ class _Follower:
         threading.Thread(target=self._catch_up, daemon=True).start()
 
     def _catch_up(self) -> None:
+        # What the connection is lost for is asked for again after the next `ready`.
         with self._lock, contextlib.suppress(socketio.exceptions.SocketIOError):
             while self._next_page():
                 pass
+            if self.over.is_set():
+                return
             self._early = {o: e for o, e in self._early.items() if o > self.position["offset"]}
             self._show_early()
 
@@ -108,6 +111,18 @@ class _Follower:
         print(text, flush=True)
 
 
+class _Tokens:
+    """A token for each connect; the first is made at once, so that its fault is told at once."""
+
+    def __init__(self, get_token: Callable[[], str]) -> None:
+        self._get_token = get_token
+        self._first: str | None = get_token()
+
+    def next(self) -> str:
+        token, self._first = self._first, None
+        return token or self._get_token()
+
+
 def follow(url: str, get_token: Callable[[], str], wanted: Wanted) -> None:
     """Show events until interrupted.
 
@@ -123,8 +138,9 @@ def follow(url: str, get_token: Callable[[], str], wanted: Wanted) -> None:
     client.on("unsubscribed", follower.on_unsubscribed)
     client.on("connect_error", lambda error: _on_refused(follower, error))
     client.on("disconnect", lambda *_: None if follower.error else _note("disconnected"))
+    tokens = _Tokens(get_token)
     try:
-        client.connect(url, auth=lambda: {"token": get_token()}, transports=["websocket"])
+        client.connect(url, auth=lambda: {"token": tokens.next()}, transports=["websocket"])
     except socketio.exceptions.ConnectionError as error:
         raise TailError(follower.error or f"{url}: {error}") from error
     try:
