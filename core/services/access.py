@@ -10,7 +10,6 @@ from core import permissions
 from core.callers import Caller
 from core.errors import ForbiddenError, NotFoundError
 from core.events import channel_stream, user_stream
-from core.ids import is_id
 from core.store import channels, log
 
 
@@ -90,36 +89,22 @@ def moderated(conn: Connection, caller: Caller, ref: str) -> Access:
     return found
 
 
-def get_channel_id(conn: Connection, ref: str) -> str:
-    """Give the id of a channel named by id or slug, whoever asks, and whether it is there or not.
+def postable_stream(conn: Connection, caller: Caller, stream: str) -> str:
+    """Give the full name of a stream that the caller may post to.
 
     Raises:
-        NotFoundError: there is none with this slug.
-    """
-    if is_id(ref):
-        return ref
-    row = channels.find_access(conn, ref, "")
-    if row is None:
-        raise NotFoundError("There is no such channel.")
-    return str(row.id)
-
-
-def full_name(conn: Connection, caller: Caller, stream: str) -> str:
-    """Give the full name of a stream, whoever may post to it: see `check_postable`.
-
-    Raises:
-        NotFoundError.
+        NotFoundError, ForbiddenError.
     """
     kind, _, ref = stream.partition(":")
     if kind == "channel":
-        return channel_stream(get_channel_id(conn, ref))
+        return postable(conn, caller, ref).stream
     if kind == "user" and ref in ("me", caller.user_id):
         return user_stream(caller.user_id)
     raise NotFoundError("There is no such stream.")
 
 
 def check_postable(conn: Connection, caller: Caller, stream: str) -> None:
-    """Hold the caller to what may be posted to, by a stream's full name.
+    """Hold the caller to what may be posted to, by the full name of a stream.
 
     Raises:
         NotFoundError, ForbiddenError.

@@ -63,9 +63,9 @@ def create(
     check_size(draft.body.encode() + (data or b""), max_bytes)
     try:
         with db.write() as write:
-            channel_id = access.get_channel_id(write.conn, ref)
+            channel_id = access.postable(write.conn, caller, ref).id
             posted = _post(write, caller, channel_id, draft, data)
-            # Judged with the stream's lock held: nobody leaves, or is removed, in between.
+            # Judged again with the stream's lock held: nobody leaves, or is removed, in between.
             access.postable(write.conn, caller, channel_id)
             _check_reply(write, channel_id, draft.reply_to)
             return posted

@@ -125,9 +125,9 @@ def publish(db: Database, caller: Caller, draft: Draft, *, max_bytes: int) -> Pu
     data = _checked(draft, max_bytes)
     try:
         with db.write() as write:
-            stream = access.full_name(write.conn, caller, draft.stream)
+            stream = access.postable_stream(write.conn, caller, draft.stream)
             event = _append(write, stream, draft, data, caller.user_id)
-            # Judged with the stream's lock held: nobody leaves, or is removed, in between.
+            # Judged again with the stream's lock held: nobody leaves, or is removed, in between.
             access.check_postable(write.conn, caller, stream)
     except log.ReplayedError as replay:
         with db.read() as conn:
@@ -169,8 +169,7 @@ def signal(db: Database, caller: Caller, draft: Draft, *, max_bytes: int) -> Sig
     """
     data = _checked(draft, max_bytes)
     with db.read() as conn:
-        stream = access.full_name(conn, caller, draft.stream)
-        access.check_postable(conn, caller, stream)
+        stream = access.postable_stream(conn, caller, draft.stream)
     return Signal(stream, draft.type, data.decode(), caller.user_id, now_ms())
 
 
