@@ -1,0 +1,487 @@
+"""run.py as a person at a terminal has it: what it does, what it says, and how it ends."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from config import Settings
+from tests.clients.drivers import SyncDriver
+from tests.support.client import PASSWORD, RestClient, SocketClient, registered, unique
+from tests.support.server import READY, ROOT, Server
+from tests.support.wait import wait_until
+
+COMMANDS = (
+    *("serve", "check-config", "migrate", "create-admin", "token", "publish", "tail"),
+    "new-epoch",
+)
+POSITION = re.compile(r"^(\S+)@(\d+)/(\S+?)( \(replayed\))?$")
+
+
+def run(server, *words, stdin="", deadline_s=60, **settings):
+    """Run a command on a server's settings, with something to read."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *words],
+        env={**server.environment(), **settings},
+        cwd=server.instance,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=deadline_s,
+        check=False,
+    )
+
+
+def refused(done):
+    """Hold a command that failed to its manners; return what it said."""
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def said(done):
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout).strip()
+
+
+def position_in(text):
+    """Take apart what `publish` prints."""
+    found = POSITION.match(text)
+    assert found, text
+    return found.groups()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A server that runs, for all that leave it as it is."""
+    with Server(instance=tmp_path_factory.mktemp("home"), COMPARE_INTERVAL_S=0.2) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ada(home):
+    with registered(home.url) as person:
+        yield person
+
+
+@pytest.fixture
+def idle(tmp_path):
+    """Settings of a server that does not run, on a database without tables."""
+    return Server(instance=tmp_path / "idle", migrate=False)
+
+
+@pytest.fixture
+def channel(ada):
+    return make_channel(ada)
+
+
+def make_channel(person):
+    made = person.post("/channels", {"name": "Lobby", "kind": "public", "slug": unique("lobby")})
+    assert made.status_code == 201, made.text
+    return {**made.json(), "stream": f"channel:{made.json()['id']}"}
+
+
+class TestHelp:
+    def test_it_shows_every_command_and_the_first_steps(self, idle):
+        text = said(run(idle, "--help"))
+
+        listed = re.findall(r"^    ([a-z-]+)\b", text, re.MULTILINE)
+
+        assert sorted(listed) == sorted(COMMANDS)
+        assert "python run.py migrate" in text
+        assert "check-config" in text.partition("Settings")[2]
+        assert max(map(len, text.splitlines())) <= 100
+
+    @pytest.mark.parametrize("command", ["publish", "tail", "create-admin", "token"])
+    def test_each_command_explains_itself(self, idle, command):
+        text = said(run(idle, command, "--help"))
+
+        assert f"run.py {command}" in text
+        assert len(text.splitlines()) > 5
+
+    def test_an_unknown_command_is_refused_with_the_known_ones(self, idle):
+        text = refused(run(idle, "sevre"))
+
+        assert "sevre" in text
+        assert "check-config" in text
+
+
+class TestCheckConfig:
+    def test_it_lists_every_setting_and_shows_no_secret(self, idle):
+        secret, url = (
+            "A7f-s3cret+0987654321/qwertz.uiopas",
+            "postgresql://fanfare:hunter2@db/fanfare",
+        )
+        text = said(run(idle, "check-config", SECRET_KEY=secret, DATABASE_URL=url))
+        lines = dict(line.split("=", 1) for line in text.splitlines())
+
+        assert set(lines) >= {name.upper() for name in Settings.model_fields}
+        assert secret not in text
+        assert "hunter2" not in text
+        assert lines["SECRET_KEY"].startswith("(set)")
+
+    @pytest.mark.parametrize("command", ["check-config", "serve", "migrate"])
+    def test_all_faults_are_told_at_once_by_whatever_reads_them(self, idle, command):
+        wrong = {
+            "ENVIRONMENT": "production",
+            "PORT": "99999",
+            "LOG_LEVEL": "loud",
+            "DATABASE_URL": "mysql://fanfare:hunter2@db/fanfare",
+            "CORS_ORIGINS": "*",
+            "MAX_SUBSCRIPTIONS": "many",
+        }
+        text = refused(run(idle, command, **wrong))
+        named = [line.split(":")[0].strip() for line in text.splitlines()[1:]]
+
+        assert sorted(named) == sorted({*wrong, "SECRET_KEY"} - {"ENVIRONMENT"})
+        assert "hunter2" not in text
+        assert "'99999'" in text  # what is wrong
+        assert "'debug', 'info'" in text  # and what would be right
+
+    def test_production_wants_a_secret_that_can_not_be_guessed(self, idle):
+        text = refused(run(idle, "check-config", ENVIRONMENT="production", SECRET_KEY="a" * 64))
+        short = refused(run(idle, "check-config", ENVIRONMENT="production", SECRET_KEY="short1"))
+
+        assert "SECRET_KEY" in text
+        assert "token_urlsafe" in text
+        assert "short1" not in short
+
+    def test_an_unknown_environment_is_told_with_the_known_ones(self, idle):
+        text = refused(run(idle, "check-config", ENVIRONMENT="staging"))
+
+        assert "'staging'" in text
+        assert "development, testing, production" in text
+
+    def test_a_file_env_is_read_and_the_environment_wins(self, idle):
+        (idle.instance / ".env").write_text("MAX_SUBSCRIPTIONS=7\nLOG_LEVEL=error\n")
+        text = said(run(idle, "check-config", LOG_LEVEL="debug"))
+
+        assert re.search(r"^MAX_SUBSCRIPTIONS=7\b", text, re.MULTILINE)
+        assert re.search(r"^LOG_LEVEL=debug\b", text, re.MULTILINE)
+
+
+class TestServe:
+    def test_it_is_the_default(self, idle):
+        said(run(idle, "migrate"))
+        with started(idle) as process:
+            lines = iter(process.stdout.readline, "")
+            assert any(READY.match(line.encode()) for line in lines)
+            process.send_signal(signal.SIGTERM)
+
+            assert process.wait(30) == 0
+
+    def test_a_port_in_use_is_told(self, idle):
+        said(run(idle, "migrate"))
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            text = refused(run(idle, "serve", PORT=port))
+
+        assert "PORT" in text
+        assert port in text
+        assert "in use" in text
+
+    def test_a_database_without_tables_is_told_with_the_mend(self, idle):
+        text = refused(run(idle, "serve"))
+
+        assert "run.py migrate" in text
+
+    def test_a_database_that_does_not_answer_is_told_without_its_password(self, idle, tmp_path):
+        url = f"postgresql://fanfare:hunter2@/fanfare?host={tmp_path}"
+        text = refused(run(idle, "serve", DATABASE_URL=url))
+
+        assert "DATABASE_URL" in text
+        assert "hunter2" not in text
+
+    @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+    def test_its_end_is_told_to_clients_and_is_no_failure(self, start_server, name):
+        server = start_server()
+        with registered(server.url) as person, SyncDriver(server.url) as client:
+            client.connect({"token": person.access_token})
+            process = server._process
+            process.send_signal(getattr(signal, name))
+            status = process.wait(30)
+            bye = client.wait_for_packet("bye")
+
+        assert status == 0, server.log
+        assert (bye["code"], bye["retry"]) == ("draining", "later")
+        assert "Traceback" not in server.log
+
+
+@contextmanager
+def started(server, *words):
+    """Start a command and let it run."""
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *words],
+        env=server.environment(),
+        cwd=server.instance,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+class TestMigrate:
+    def test_it_may_be_run_again(self, empty_database_url, tmp_path):
+        server = Server(empty_database_url, instance=tmp_path, migrate=False)
+        said(run(server, "migrate"))
+        said(run(server, "migrate"))
+        with server, registered(server.url) as person:
+            assert person.get("/me").status_code == 200
+
+
+class TestCreateAdmin:
+    def test_a_new_one_signs_in_and_is_an_administrator(self, home):
+        name = unique("root")
+        done = run(home, "create-admin", name, "--password-stdin", stdin=f"{PASSWORD}\n")
+        with RestClient(home.url) as admin:
+            login = admin.login(name)
+
+        assert name in said(done)
+        assert login.status_code == 200, login.text
+        assert login.json()["user"]["is_admin"] is True
+
+    def test_a_user_who_exists_becomes_one_and_keeps_the_password(self, home):
+        with registered(home.url) as person:
+            name = person.user["username"]
+            done = run(home, "create-admin", name.upper())
+            login = person.login(name)
+
+        assert "administrator now" in said(done)
+        assert login.json()["user"]["is_admin"] is True
+
+    def test_what_is_wrong_with_name_and_password_is_told_at_once(self, home):
+        text = refused(run(home, "create-admin", "-x!", "--password-stdin", stdin="short\n"))
+
+        assert "username" in text
+        assert "password" in text
+        assert "short" not in text.replace("too short", "")
+
+    def test_without_a_terminal_it_asks_for_the_pipe(self, home):
+        text = refused(run(home, "create-admin", unique("root")))
+
+        assert "--password-stdin" in text
+
+
+class TestToken:
+    def test_it_is_one_of_the_users(self, home, ada):
+        token = said(run(home, "token", ada.user["username"]))
+        with RestClient(home.url, token=token) as somebody:
+            me = somebody.get("/me")
+
+        assert me.json()["id"] == ada.id
+
+    def test_it_is_good_for_as_long_as_was_said(self, home, ada):
+        token = said(run(home, "token", ada.user["username"], "--ttl", "1"))
+        with RestClient(home.url, token=token) as somebody:
+            late = wait_until(
+                lambda: somebody.get("/me").json().get("code"),
+                deadline_s=30,
+                what="the token's end",
+            )
+
+        assert late == "token_expired"
+
+    @pytest.mark.parametrize("ttl", ["0", "-5", "soon"])
+    def test_a_life_that_is_none_is_refused(self, home, ada, ttl):
+        assert "--ttl" in refused(run(home, "token", ada.user["username"], "--ttl", ttl))
+
+    def test_an_unknown_user_is_told(self, home):
+        assert "no such user" in refused(run(home, "token", "nobody-here")).lower()
+
+
+class TestPublish:
+    def test_watchers_of_a_running_server_get_it(self, server):
+        """From another process, without a bus: within the interval of comparison."""
+        with (
+            registered(server.url) as person,
+            SocketClient(server.url, person.access_token) as client,
+        ):
+            channel = make_channel(person)
+            client.ok("subscribe", {"stream": channel["stream"]})
+            done = run(server, "publish", f"channel:{channel['slug']}", "order.paid", '{"n": 1}')
+            event = client.wait_for_event("order.paid", deadline_s=30)
+        stream, offset, _, replayed = position_in(said(done))
+
+        assert (stream, int(offset)) == (channel["stream"], event["offset"])
+        assert not replayed
+        assert event["data"] == {"n": 1}
+        assert event["actor"] is None
+
+    def test_a_retry_with_its_key_takes_effect_once(self, home, channel):
+        words = ("publish", channel["stream"], "order.paid", "1", "--key", "k1")
+        first, again = said(run(home, *words)), said(run(home, *words))
+        other = refused(run(home, "publish", channel["stream"], "order.paid", "2", "--key", "k1"))
+
+        assert again == f"{first} (replayed)"
+        assert "key" in other
+
+    def test_data_may_come_by_a_pipe(self, home, channel, ada):
+        said(run(home, "publish", channel["stream"], "order.paid", "-", stdin='{"from": "pipe"}'))
+        page = ada.get(f"/channels/{channel['id']}/events?after=0").json()
+
+        assert page["items"][-1]["data"] == {"from": "pipe"}
+
+    @pytest.mark.parametrize(
+        ("words", "named"),
+        [
+            (("{stream}", "order.paid", "{not json"), "JSON"),
+            (("{stream}", "message.created", "1"), "type"),
+            (("{stream}", "Order", "1"), "type"),
+            (("channel:nowhere", "order.paid", "1"), "channel"),
+            (("user:nobody", "order.paid", "1"), "stream"),
+            (("lobby", "order.paid", "1"), "stream"),
+        ],
+    )
+    def test_what_can_not_be_published_is_told(self, home, channel, words, named):
+        words = [word.replace("{stream}", channel["stream"]) for word in words]
+
+        assert named in refused(run(home, "publish", *words))
+
+
+class Tail:
+    """A running `run.py tail`, and the lines that it has shown."""
+
+    def __init__(self, process):
+        self.process = process
+        self.lines: list[str] = []
+        self.notes: list[str] = []
+        for stream, lines in ((process.stdout, self.lines), (process.stderr, self.notes)):
+            threading.Thread(target=self._read, args=(stream, lines), daemon=True).start()
+
+    @staticmethod
+    def _read(stream, lines):
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+
+    def wait_for(self, count):
+        wait_until(lambda: len(self.lines) >= count, deadline_s=60, what=f"{count} lines")
+        return self.lines
+
+
+@pytest.fixture
+def tail():
+    """`tail(server, stream, …)` follows a stream until the test ends."""
+    with ExitStack() as stack:
+        yield lambda server, *words: Tail(stack.enter_context(started(server, "tail", *words)))
+
+
+class TestTail:
+    def publish(self, server, channel, *values):
+        for value in values:
+            said(run(server, "publish", channel["stream"], "order.paid", value))
+
+    def test_history_and_live_events_are_shown_for_a_person(self, home, ada, channel, tail):
+        self.publish(home, channel, '"old"')
+        shown = tail(
+            home, f"channel:{channel['slug']}", "--as", ada.user["username"], "--history", "1"
+        )
+        shown.wait_for(1)
+        self.publish(home, channel, '"new"')
+        old, new = shown.wait_for(2)
+
+        assert re.match(r'^\d\d:\d\d:\d\d\.\d{3} +\d+  order\.paid +"old"$', old)
+        assert new.endswith('"new"')
+
+    def test_as_json_a_line_is_an_event(self, home, ada, channel, tail):
+        shown = tail(home, channel["stream"], "--token", ada.access_token, "--json")
+        wait_until(lambda: shown.notes, deadline_s=60, what="the connection")
+        self.publish(home, channel, '{"n": 1}')
+        event = json.loads(shown.wait_for(1)[0])
+
+        assert event["stream"] == channel["stream"]
+        assert event["data"] == {"n": 1}
+
+    def test_it_goes_on_after_a_position(self, home, ada, channel, tail):
+        """As `publish` printed it; and no event comes twice."""
+        position = said(run(home, "publish", channel["stream"], "order.paid", "1"))
+        self.publish(home, channel, "2", "3")
+        shown = tail(
+            home, channel["stream"], "--as", ada.user["username"], "--after", position, "--json"
+        )
+        events = [json.loads(line) for line in shown.wait_for(2)]
+
+        assert [event["data"] for event in events] == [2, 3]
+
+    def test_it_survives_a_restart_of_the_server_without_a_gap(self, start_server, tail):
+        server = start_server(COMPARE_INTERVAL_S=0.2)
+        with registered(server.url) as person:
+            channel = make_channel(person)
+            shown = tail(
+                server,
+                channel["stream"],
+                "--as",
+                person.user["username"],
+                "--history",
+                "1",
+                "--json",
+            )
+            shown.wait_for(1)
+            server.stop()
+            self.publish(server, channel, '"while away"')
+            server.start()
+            self.publish(server, channel, '"after"')
+            events = [json.loads(line) for line in shown.wait_for(3)]
+
+        assert [event["data"] for event in events[1:]] == ["while away", "after"]
+        first = events[0]["offset"]
+        assert [event["offset"] for event in events] == [first, first + 1, first + 2]
+
+    def test_an_interrupt_ends_it_quietly(self, home, ada, channel, tail):
+        shown = tail(home, channel["stream"], "--as", ada.user["username"])
+        wait_until(lambda: shown.notes, deadline_s=60, what="the connection")
+        shown.process.send_signal(signal.SIGINT)
+
+        assert shown.process.wait(30) in (0, 130)
+        assert "Traceback" not in "\n".join(shown.notes)
+
+    @pytest.mark.parametrize(
+        ("words", "named"),
+        [
+            (("channel:nowhere", "--as", "{ada}"), "channel:nowhere"),
+            (("user:me", "--as", "nobody-here"), "user"),
+            (("user:me",), "--as"),
+            (("user:me", "--token", "x"), "token"),
+            (("user:me", "--as", "{ada}", "--after", "soon"), "--after"),
+            (("user:me", "--as", "{ada}", "--url", "http://127.0.0.1:1"), "127.0.0.1:1"),
+        ],
+    )
+    def test_what_can_not_be_followed_is_told(self, home, ada, words, named):
+        words = [word.replace("{ada}", ada.user["username"]) for word in words]
+
+        assert named in refused(run(home, "tail", *words))
+
+
+class TestNewEpoch:
+    def test_a_position_of_before_no_longer_fits(self, server):
+        """And who watches meanwhile is told within the interval of comparison."""
+        with (
+            registered(server.url) as person,
+            SocketClient(server.url, person.access_token) as client,
+        ):
+            channel = make_channel(person)
+            old = client.ok("subscribe", {"stream": channel["stream"]})["position"]
+            text = said(run(server, "new-epoch"))
+            reset = client.wait_for(
+                lambda it: [r for r in it.named("reset") if r["stream"] == channel["stream"]],
+                deadline_s=30,
+                what="a reset",
+            )[0]
+            ack = client.ok("subscribe", {"stream": channel["stream"], "after": old})
+
+        assert text.startswith("2 streams")
+        assert reset["reason"] == "epoch"
+        assert reset["position"]["epoch"] != old["epoch"]
+        assert ack["reset"]["reason"] == "epoch"
+        assert ack["position"] == reset["position"]
