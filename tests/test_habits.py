@@ -27,7 +27,7 @@ REGISTRY_HOSTS = [
     "registry." + "yarnpkg",
     "crates" + ".io",
     "proxy.golang" + ".org",
-    "deb.debian" + ".org",
+    "deb." + "debian.org",
     "--index" + "-url",
     "--find" + "-links",
 ]
