@@ -42,8 +42,9 @@ def plug_in_websocket(server: Any) -> None:
             socket.websocket = websocket
             try:
                 handler(websocket)
-            except (ValueError, TypeError, RecursionError):
+            except (ValueError, TypeError, RecursionError) as error:
                 # Our own handlers let nothing through: this is a frame that Engine.IO can't read.
+                _log.info("frame refused", reason=type(error).__name__)
                 websocket.close(1002)
             finally:
                 if is_upgrade and not socket.upgraded:
@@ -177,7 +178,8 @@ class Wire:
             return
         try:
             self._server._handle_eio_message(sid, data)
-        except Exception:  # noqa: BLE001 - a stranger's malformed packet, not worth a line
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's packet brings about
+            _log.info("connect packet refused", reason=type(error).__name__)
             self._close(sid)
             return
         if self._is_closed(sid):
