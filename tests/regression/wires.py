@@ -2,10 +2,9 @@
 
 import contextlib
 import json
-import os
 import re
 import socket
-import struct
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -16,7 +15,6 @@ from tests.support.wait import wait_until
 
 DEADLINE_S = 30.0
 STATUS = re.compile(rb"^HTTP/1\.1 (\d+) ", re.MULTILINE)
-RESET = struct.pack("ii", 1, 0)
 
 
 def dial(server: Server) -> socket.socket:
@@ -63,7 +61,7 @@ def wait_until_nobody_is_connected(server: Server) -> None:
 
 def descriptors(server: Server) -> int:
     """Count the open files of a server."""
-    return len(os.listdir(f"/proc/{server.pid}/fd"))
+    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
 
 
 def call(server: Server, method: str, path: str, **more: Any) -> requests.Response:

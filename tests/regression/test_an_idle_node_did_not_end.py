@@ -1,0 +1,52 @@
+"""SIGTERM was noticed only when something else woke the loop, and a node that ended let people in.
+
+Python ran the handler within the wait for sockets and went on waiting: an idle node outlived the
+ten seconds that a container gets. Clients that came back at once, as stock ones do, were greeted
+by the node that was about to go.
+"""
+
+import json
+import signal
+import socket
+
+import pytest
+
+from realtime import green
+from tests.regression.wires import dial, open_websocket
+from tests.support.client import registered
+
+# Nothing wakes the loop by itself.
+NEVER = {
+    "COMPARE_INTERVAL_S": 600,
+    "RETENTION_INTERVAL_S": 3600,
+    "PING_INTERVAL_S": 600,
+    "PING_TIMEOUT_S": 600,
+    "AUTH_TIMEOUT_S": 300,
+}
+
+
+class TestEnd:
+    def test_an_idle_node_ends_and_who_was_sent_away_finds_the_door_closed(self, start_own):
+        server = start_own(**NEVER)
+        with registered(server.url) as ada:
+            opened = open_websocket(server)
+            opened.send("40" + json.dumps({"token": ada.access_token}))
+            while '"ready"' not in str(opened.recv()):
+                pass
+            process = server._process
+            process.send_signal(signal.SIGTERM)
+            while '"bye"' not in str(opened.recv()):
+                pass
+            with pytest.raises(ConnectionRefusedError):
+                dial(server)
+            opened.shutdown()
+
+            assert process.wait(30) == 0
+
+    def test_a_closed_door_refuses(self):
+        listener = green.listen("127.0.0.1", 0)
+        address = listener.getsockname()
+        listener.stop_accepting()
+
+        with pytest.raises(ConnectionRefusedError), socket.create_connection(address, timeout=30):
+            pass
