@@ -53,14 +53,29 @@ Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86_400)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
+Host = Annotated[str, Field(min_length=1, description="Address to listen on.")]
+Port = Annotated[int, Field(ge=0, le=65_535, description="Port; 0 takes a free one.")]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"], Field(description="How much is logged.")
+]
+Transports = Annotated[
+    str,
+    AfterValidator(_check_transports),
+    Field(description="What Engine.IO serves: 'websocket' or 'websocket,polling'."),
+]
+CompareInterval = Annotated[
+    float, Field(ge=0.05, le=60, description="Between comparisons with the log.")
+]
+
+
 class Settings(BaseModel):
     """The settings, with the defaults of development."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     environment: Literal["development", "testing", "production"] = "development"
-    host: Annotated[str, Field(min_length=1, description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535, description="Port; 0 takes a free one.")] = 5000
+    host: Host = "127.0.0.1"
+    port: Port = 5000
     instance_path: Annotated[
         str, Field(min_length=1, description="Folder of the embedded database and secrets.")
     ] = "instance"
@@ -76,19 +91,13 @@ class Settings(BaseModel):
         str,
         Field(description="Signs tokens and cursors; at least 32 characters, kept secret."),
     ] = ""
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Field(description="How much is logged.")
-    ] = "info"
+    log_level: LogLevel = "info"
     cors_origins: Annotated[
         str,
         AfterValidator(_check_origins),
         Field(description="Other sites whose pages may call, by commas; empty: none."),
     ] = ""
-    transports: Annotated[
-        str,
-        AfterValidator(_check_transports),
-        Field(description="What Engine.IO serves: 'websocket' or 'websocket,polling'."),
-    ] = "websocket,polling"
+    transports: Transports = "websocket,polling"
 
     trusted_proxies: Annotated[
         int, Field(ge=0, le=10, description="Proxies in front whose X-Forwarded-* headers hold.")
@@ -132,9 +141,7 @@ class Settings(BaseModel):
     auth_timeout_s: Annotated[
         float, Field(ge=0.1, le=300, description="Until a socket must have authenticated.")
     ] = 10
-    compare_interval_s: Annotated[
-        float, Field(ge=0.05, le=60, description="Between comparisons with the log.")
-    ] = 2
+    compare_interval_s: CompareInterval = 2
 
     retention_max_events: Annotated[Count, Field(description="Events a stream keeps.")] = 10_000
     retention_max_age_s: Annotated[Seconds, Field(description="Age at which events go.")] = (
@@ -195,16 +202,16 @@ class TestingSettings(Settings):
 
     __test__: ClassVar[bool] = False  # Not a test class, for all its name.
 
-    port: int = 0
-    compare_interval_s: float = 0.2
-    log_level: Literal["debug", "info", "warning", "error"] = "debug"
+    port: Port = 0
+    compare_interval_s: CompareInterval = 0.2
+    log_level: LogLevel = "debug"
 
 
 class ProductionSettings(Settings):
     """For production: open to the network, and with a secret of one's own."""
 
-    host: str = "0.0.0.0"  # noqa: S104 - a server behind a proxy listens on every interface
-    transports: str = "websocket"
+    host: Host = "0.0.0.0"  # noqa: S104 - a server behind a proxy listens on every interface
+    transports: Transports = "websocket"
     needs_secret: ClassVar[bool] = True
 
 

@@ -297,6 +297,10 @@ def change_password(
         raise ForbiddenError("The current password is wrong.")
     password_hash = passwords.hash(new)
     with db.write() as write:
+        present = accounts.lock_user(write, caller.user_id)
+        if present.password_hash != user.password_hash:
+            # Somebody else was a moment faster, and may have done it to keep this one out.
+            raise ForbiddenError("The current password is wrong.")
         accounts.change_user(
             write, caller.user_id, {"password_hash": password_hash, "updated_ms": now_ms()}
         )
