@@ -14,7 +14,7 @@ from tests.support.server import Server
 from tests.support.wait import wait_until
 
 DEADLINE_S = 30.0
-STATUS = re.compile(rb"^HTTP/1\.1 (\d+) ", re.MULTILINE)
+STATUS = re.compile(rb"HTTP/1\.1 (\d+) ")
 
 
 def dial(server: Server) -> socket.socket:
