@@ -71,4 +71,4 @@ def own_database(tmp_path: Path) -> Iterator[Database]:
     made = app.create_core(config.load(environment, dotenv=None))
     metadata.create_all(made.db.engine)
     yield made.db
-    made.db.engine.dispose()
+    made.db.close()

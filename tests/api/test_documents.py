@@ -151,7 +151,7 @@ def own_flask(tmp_path):
     environment = {"ENVIRONMENT": "testing", "INSTANCE_PATH": str(tmp_path)}
     made = app.create_app(config.load(environment, dotenv=None))
     yield made.flask
-    made.db.engine.dispose()
+    made.db.close()
 
 
 class TestAsyncApi:

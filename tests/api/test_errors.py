@@ -15,7 +15,7 @@ def fanfare(tmp_path):
     environment = {"ENVIRONMENT": "testing", "INSTANCE_PATH": str(tmp_path)}
     made = app.create_app(config.load(environment, dotenv=None))
     yield made
-    made.db.engine.dispose()
+    made.db.close()
 
 
 def answer_to(fanfare, error):

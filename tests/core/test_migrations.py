@@ -25,7 +25,7 @@ def fanfare(empty_database_url, tmp_path):
     made = app.create_core(config.load(environment, dotenv=None))
     Migrate(made.flask, db, directory=str(ROOT / "migrations"))
     yield made
-    made.db.engine.dispose()
+    made.db.close()
 
 
 def tables(fanfare) -> set[str]:
