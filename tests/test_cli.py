@@ -1,6 +1,7 @@
 """run.py as a person at a terminal has it: what it does, what it says, and how it ends."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -197,9 +198,8 @@ class TestCheckConfig:
 
 
 class TestServe:
-    def test_it_is_the_default(self, idle):
-        said(run(idle, "migrate"))
-        with started(idle) as process:
+    def test_it_is_the_default(self, home):
+        with started(home, PORT="0") as process:
             lines = iter(process.stdout.readline, "")
             assert any(READY.match(line.encode()) for line in lines)
             process.send_signal(signal.SIGTERM)
@@ -212,11 +212,10 @@ class TestServe:
         assert "LOG_LEVEL" in text
         assert "MAX_SUBSCRIPTIONS" in text
 
-    def test_a_port_in_use_is_told(self, idle):
-        said(run(idle, "migrate"))
+    def test_a_port_in_use_is_told(self, home):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
-            text = refused(run(idle, "serve", PORT=port))
+            text = refused(run(home, "serve", PORT=port))
 
         assert "PORT" in text
         assert port in text
@@ -234,27 +233,30 @@ class TestServe:
         assert "DATABASE_URL" in text
         assert "hunter2" not in text
 
-    @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-    def test_its_end_is_told_to_clients_and_is_no_failure(self, start_server, name):
+    def test_its_end_is_told_to_clients_and_is_no_failure(self, start_server):
+        """By the signal of a service manager and by that of a terminal."""
         server = start_server()
-        with registered(server.url) as person, SyncDriver(server.url) as client:
-            client.connect({"token": person.access_token})
-            process = server._process
-            process.send_signal(getattr(signal, name))
-            status = process.wait(30)
-            bye = client.wait_for_packet("bye")
+        with registered(server.url) as person:
+            for name in (signal.SIGTERM, signal.SIGINT):
+                with SyncDriver(server.url) as client:
+                    client.connect({"token": person.access_token})
+                    os.kill(server.pid, name)
+                    bye = client.wait_for_packet("bye")
+                    wait_until(lambda: not server.is_running(), deadline_s=30, what="the end")
 
-        assert status == 0, server.log
-        assert (bye["code"], bye["retry"]) == ("draining", "later")
+                assert server.stop() == 0, server.log
+                assert (bye["code"], bye["retry"]) == ("draining", "later")
+                server.start()
+
         assert "Traceback" not in server.log
 
 
 @contextmanager
-def started(server, *words):
+def started(server, *words, **settings):
     """Start a command and let it run."""
     with subprocess.Popen(
         [sys.executable, str(ROOT / "run.py"), *words],
-        env=server.environment(),
+        env={**server.environment(), **settings},
         cwd=server.instance,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -270,10 +272,11 @@ def started(server, *words):
 class TestMigrate:
     def test_it_may_be_run_again(self, empty_database_url, tmp_path):
         server = Server(empty_database_url, instance=tmp_path, migrate=False)
-        said(run(server, "migrate"))
-        said(run(server, "migrate"))
-        with server, registered(server.url) as person:
-            assert person.get("/me").status_code == 200
+        first, again = run(server, "migrate"), run(server, "migrate")
+
+        assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+        # There are tables: nobody is in them.
+        assert "user" in refused(run(server, "token", "ada"))
 
 
 class TestCreateAdmin:
