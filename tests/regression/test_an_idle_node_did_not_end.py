@@ -15,9 +15,9 @@ from realtime import green
 from tests.regression.wires import dial, open_websocket
 from tests.support.client import registered
 
-# Nothing wakes the loop by itself.
+# Nothing wakes the loop by itself, for longer than a socket here is waited for.
 NEVER = {
-    "COMPARE_INTERVAL_S": 600,
+    "COMPARE_INTERVAL_S": 60,
     "RETENTION_INTERVAL_S": 3600,
     "PING_INTERVAL_S": 600,
     "PING_TIMEOUT_S": 600,
@@ -29,19 +29,20 @@ class TestEnd:
     def test_an_idle_node_ends_and_who_was_sent_away_finds_the_door_closed(self, start_own):
         server = start_own(**NEVER)
         with registered(server.url) as ada:
-            opened = open_websocket(server)
-            opened.send("40" + json.dumps({"token": ada.access_token}))
-            while '"ready"' not in str(opened.recv()):
-                pass
-            process = server._process
-            process.send_signal(signal.SIGTERM)
-            while '"bye"' not in str(opened.recv()):
-                pass
-            with pytest.raises(ConnectionRefusedError):
-                dial(server)
-            opened.shutdown()
+            token = ada.access_token
+        opened = open_websocket(server)
+        opened.send("40" + json.dumps({"token": token}))
+        while '"ready"' not in str(opened.recv()):
+            pass
+        process = server._process
+        process.send_signal(signal.SIGTERM)
+        while '"bye"' not in str(opened.recv()):
+            pass
+        with pytest.raises(ConnectionRefusedError):
+            dial(server)
+        opened.shutdown()
 
-            assert process.wait(30) == 0
+        assert process.wait(30) == 0
 
     def test_a_closed_door_refuses(self):
         listener = green.listen("127.0.0.1", 0)
