@@ -94,16 +94,19 @@ def make_client_of(pair: tuple[type[Driver], str]) -> Iterator[Callable[[Server]
         yield lambda server: stack.enter_context(pair[0](server.url))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def restarted(
-    pair: tuple[type[Driver], str], request: pytest.FixtureRequest, start_server: Any
-) -> Iterator[tuple[Server, RestClient, dict[str, Any]]]:
-    """A server to stop and start, a user of it and a channel."""
-    is_postgres = pair[1] == "postgres"
-    url = request.getfixturevalue("postgres").create_database() if is_postgres else None
-    server = start_server(url)
-    with registered(server.url) as person:
-        yield server, person, make_channel(person)
+    pair: tuple[type[Driver], str],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Server, RestClient]]:
+    """A server to stop and start, and a user of it. Each test leaves it running."""
+    url = None
+    if pair[1] == "postgres":
+        url = request.getfixturevalue("postgres").create_database()
+    folder = tmp_path_factory.mktemp("restarted")
+    with Server(url, instance=folder) as server, registered(server.url) as person:
+        yield server, person
 
 
 @pytest.fixture

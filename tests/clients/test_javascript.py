@@ -58,8 +58,8 @@ def lead(process: subprocess.Popen[str], server: Server) -> Iterator[JSON]:
 
 
 @pytest.fixture
-def short_log_server(start_server: StartServer, database_url: str) -> Server:
-    return start_server(database_url, migrate=False, **SETTINGS)
+def short_log_server(start_server: StartServer) -> Server:
+    return start_server(**SETTINGS)
 
 
 class TestStockClient:
