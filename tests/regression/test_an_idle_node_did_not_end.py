@@ -15,7 +15,7 @@ from realtime import green
 from tests.regression.wires import dial, open_websocket
 from tests.support.client import registered
 
-# Nothing wakes the loop by itself, for longer than a socket here is waited for.
+# Nothing of these wakes the loop by itself.
 NEVER = {
     "COMPARE_INTERVAL_S": 60,
     "RETENTION_INTERVAL_S": 3600,
@@ -31,6 +31,8 @@ class TestEnd:
         with registered(server.url) as ada:
             token = ada.access_token
         opened = open_websocket(server)
+        # Shorter than what wakes the loop anyhow: the end of a silent HTTP connection, at 30 s.
+        opened.settimeout(20)
         opened.send("40" + json.dumps({"token": token}))
         while '"ready"' not in str(opened.recv()):
             pass
