@@ -8,12 +8,14 @@ by the node that was about to go.
 import json
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
 from realtime import green
 from tests.regression.wires import dial, open_websocket
 from tests.support.client import registered
+from tests.support.wait import wait_until
 
 # Nothing of these wakes the loop by itself.
 NEVER = {
@@ -23,6 +25,18 @@ NEVER = {
     "PING_TIMEOUT_S": 600,
     "AUTH_TIMEOUT_S": 300,
 }
+
+
+def wait_until_asleep(server) -> None:
+    """Wait until nothing has woken the loop for half a second."""
+    seen = [""]
+
+    def is_asleep() -> bool:
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        seen.append(next(line for line in status.splitlines() if line.startswith("voluntary_")))
+        return seen[-1] == seen[-2]
+
+    wait_until(is_asleep, deadline_s=30, every_s=0.5, what="the loop to sleep")
 
 
 class TestEnd:
@@ -36,6 +50,7 @@ class TestEnd:
         opened.send("40" + json.dumps({"token": token}))
         while '"ready"' not in str(opened.recv()):
             pass
+        wait_until_asleep(server)
         process = server._process
         process.send_signal(signal.SIGTERM)
         while '"bye"' not in str(opened.recv()):
