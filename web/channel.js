@@ -19,6 +19,7 @@ export class Channel {
   #userId;
   #at = 0;
   #messages = new Map();
+  #keys = new Set();
   #from = Infinity;
   #shown = null;
   #syncs = 0;
@@ -79,6 +80,7 @@ export class Channel {
     this.synced = true;
     // What was loaded before this snapshot may lie beyond a hole; the pages are read anew.
     this.#messages.clear();
+    this.#keys.clear();
     this.#from = sync.messages[0]?.offset ?? Infinity;
     this.complete = sync.messages.length < wanted;
     for (const message of sync.messages) this.upsert(message);
@@ -104,6 +106,11 @@ export class Channel {
     return this.#shown;
   }
 
+  /** Whether a message of mine with this key is here, and so in the log. */
+  holds(key) {
+    return this.#keys.has(key);
+  }
+
   find(messageId) {
     return this.#messages.get(messageId) ?? null;
   }
@@ -112,6 +119,7 @@ export class Channel {
     const known = this.#messages.get(message.id);
     if (known && known.version >= message.version) return;
     this.#messages.set(message.id, message);
+    if (message.author_id === this.#userId) this.#keys.add(message.key);
     if (this.#from === Infinity) this.#from = message.offset;
     this.#shown = null;
   }

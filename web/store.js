@@ -63,8 +63,9 @@ export class Store extends Emitter {
     return mine.sort((a, b) => a.info.name.localeCompare(b.info.name));
   }
 
-  pending(channelId) {
-    return this.#client.outbox.of(channelId);
+  /** What I wrote and is not in the log yet; a snapshot may know better than a lost ack. */
+  pending(channel) {
+    return this.#client.outbox.of(channel.id).filter(({ key }) => !channel.holds(key));
   }
 
   /** Read the lists; safe to repeat, as each item carries the position that it is true at. */

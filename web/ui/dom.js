@@ -52,7 +52,8 @@ export function reconcile(parent, items, { key, make, update }) {
   const wanted = new Set(items.map(key));
   const kept = new Map();
   for (const node of [...parent.children]) {
-    if (wanted.has(node.dataset.key)) kept.set(node.dataset.key, node);
+    const { key: known } = node.dataset;
+    if (wanted.has(known) && !kept.has(known)) kept.set(known, node);
     else node.remove();
   }
   let cursor = parent.firstElementChild;

@@ -98,7 +98,7 @@ export class MessageList {
       rows.push(this.#messageRow(channel, message, follows(last, message)));
       last = message;
     }
-    for (const entry of this.#store.pending(channel.id)) rows.push(this.#pendingRow(entry));
+    for (const entry of this.#store.pending(channel)) rows.push(this.#pendingRow(entry));
     return rows;
   }
 
