@@ -120,3 +120,24 @@ class TestChangesInLine:
 
         assert [call.result().status_code for call in calls] == [200, 412]
         again.close()
+
+    def test_of_two_with_the_old_password_one_passes(self, stall, register, in_line):
+        """The owner's change is not overwritten by whoever knew the old password as well."""
+        ada = register()
+        again = RestClient(stall.server.url, token=ada.access_token)
+        stall.lock(LOCK_USER, ada.id)
+        calls = [
+            in_line(
+                client.put,
+                "/me/password",
+                {
+                    "current_password": PASSWORD,
+                    "new_password": f"a different horse {client is ada}",
+                },
+            )
+            for client in (ada, again)
+        ]
+        stall.release()
+
+        assert [call.result().status_code for call in calls] == [204, 403]
+        again.close()
