@@ -141,10 +141,9 @@ def follow(url: str, get_token: Callable[[], str], wanted: Wanted) -> None:
     tokens = _Tokens(get_token)
     try:
         client.connect(url, auth=lambda: {"token": tokens.next()}, transports=["websocket"])
+        follower.over.wait()
     except socketio.exceptions.ConnectionError as error:
         raise TailError(follower.error or f"{url}: {error}") from error
-    try:
-        follower.over.wait()
     finally:
         client.disconnect()
     raise TailError(follower.error or "ended")

@@ -249,15 +249,20 @@ def on_signal(numbers: Iterable[int], work: Callable[[], object]) -> None:
     By way of a pipe: the loop sleeps until something is to be read, and a signal alone does not
     wake it.
     """
+    wanted = [int(number) for number in numbers]
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
-    for number in numbers:
+    for number in wanted:
         signal.signal(number, lambda *_: None)
 
     def wait() -> None:
-        eventlet.hubs.trampoline(reader, read=True)
+        heard = b""
+        # A byte for every signal that anybody has a handler for; ours is among them or not.
+        while not set(heard) & set(wanted):
+            eventlet.hubs.trampoline(reader, read=True)
+            heard = os.read(reader, 64)
         work()
 
     spawn(wait)
