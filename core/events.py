@@ -59,13 +59,17 @@ class Event:
 
 @dataclass(frozen=True)
 class Signal:
-    """Something that is true now and not worth a log entry. `data` is JSON text."""
+    """Something that is true now and not worth a log entry. `data` is JSON text.
+
+    One of `presence` is for those watchers alone who asked for it.
+    """
 
     stream: str
     type: str
     data: str
     actor: str | None
     at_ms: int
+    presence: bool = False
 
     @cached_property
     def json(self) -> bytes:

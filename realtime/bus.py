@@ -22,10 +22,11 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class SignalHint:
-    """A signal for whoever watches now, in wire form."""
+    """A signal for whoever watches now, in wire form; or, of presence, for who asked for it."""
 
     stream: str
     json: bytes
+    presence: bool = False
 
 
 class BusListener(Protocol):

@@ -34,6 +34,9 @@ class Watcher(Protocol):
     def user_id(self) -> str:
         """Whose eyes these are."""
 
+    def wants_presence(self, stream: str) -> bool:
+        """Tell whether it asked for signals of who comes and goes."""
+
     def deliver(self, frame: Frame) -> None:
         """Take what must not be lost, or be cut off. Does not wait."""
 
@@ -43,6 +46,8 @@ class Watcher(Protocol):
 
 # A frame that is no event goes to everybody, whatever they have seen.
 ALWAYS = 2**63
+# A signal of presence that is kept: unlike all else that is, it may be dropped.
+_SIGNAL = ALWAYS + 1
 
 
 class Hub:
@@ -65,7 +70,9 @@ class Hub:
         self._discard(self._held, stream, watcher)
         self._live.setdefault(stream, {})[watcher] = None
         for at, frame in kept:
-            if at > offset:
+            if at == _SIGNAL:
+                watcher.deliver_signal(frame)
+            elif at > offset:
                 watcher.deliver(frame)
 
     def drop(self, stream: str, watcher: Watcher) -> bool:
@@ -114,4 +121,16 @@ class Hub:
         """Give a signal to whoever watches live, but not to its maker."""
         for watcher in list(self._live.get(stream, ())):
             if watcher is not but:
+                watcher.deliver_signal(frame)
+
+    def fan_out_presence(self, stream: str, frame: Frame, but: Watcher | None = None) -> None:
+        """Give a signal of presence to whoever asked for it, but not to its maker.
+
+        It is kept for who is held: the roster in their answer may be older.
+        """
+        for watcher, kept in self._held.get(stream, {}).items():
+            if watcher is not but and watcher.wants_presence(stream):
+                kept.append((_SIGNAL, frame))
+        for watcher in list(self._live.get(stream, ())):
+            if watcher is not but and watcher.wants_presence(stream):
                 watcher.deliver_signal(frame)

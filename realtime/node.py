@@ -57,6 +57,10 @@ class NodeLimits:
 Answer = Callable[[dict[str, Outcome]], None]
 
 
+def _nothing(_streams: list[str]) -> None:
+    """Prepare nothing."""
+
+
 class Node:
     """The watched streams of this process."""
 
@@ -98,8 +102,9 @@ class Node:
 
     def emit_signal(self, signal: Signal, but: Watcher | None = None) -> None:
         """Give a signal to whoever watches, here and on other nodes, but not to its maker."""
-        self.hub.fan_out_signal(signal.stream, Frame("signal", signal.json), but)
-        self._bus.signal(SignalHint(signal.stream, signal.json))
+        hint = SignalHint(signal.stream, signal.json, signal.presence)
+        self._fan_out(hint, but)
+        self._bus.signal(hint)
 
     # What comes from the bus.
 
@@ -111,7 +116,11 @@ class Node:
 
     def on_signal(self, signal: SignalHint) -> None:
         """Take a signal of another node."""
-        self.hub.fan_out_signal(signal.stream, Frame("signal", signal.json))
+        self._fan_out(signal, None)
+
+    def _fan_out(self, signal: SignalHint, but: Watcher | None) -> None:
+        give = self.hub.fan_out_presence if signal.presence else self.hub.fan_out_signal
+        give(signal.stream, Frame("signal", signal.json), but)
 
     def on_control(self, control: Control) -> None:
         """Take word of lost access."""
@@ -121,9 +130,18 @@ class Node:
     # Subscriptions.
 
     def subscribe(
-        self, watcher: Watcher, wishes: Mapping[str, Wish], limit: int, answer: Answer
+        self,
+        watcher: Watcher,
+        wishes: Mapping[str, Wish],
+        limit: int,
+        answer: Answer,
+        *,
+        prepare: Callable[[list[str]], None] = _nothing,
     ) -> None:
         """Subscribe a watcher to streams and answer with what it missed.
+
+        `prepare` is called before the answer with the streams that will be watched after it,
+        and may wait: what comes meanwhile is kept.
 
         Streams that have gone (or that the watcher lost meanwhile) are not in the answer. A
         stream with more to come, or none, is watched only when a later call reaches its end.
@@ -136,6 +154,7 @@ class Node:
             for stream in wishes:
                 self._hold(stream, watcher)
             outcomes = self._outcomes(wishes, limit)
+            prepare([s for s, o in outcomes.items() if not o.more and self.hub.is_held(s, watcher)])
             outcomes = {s: o for s, o in outcomes.items() if self.hub.is_held(s, watcher)}
             answer(outcomes)
         finally:

@@ -52,6 +52,7 @@ class Connection:
         "caller",
         "id",
         "is_ending",
+        "presence",
         "streams",
         "timers",
     )
@@ -60,6 +61,8 @@ class Connection:
         self.id = new_id()
         self.caller = caller
         self.streams: set[str] = set()
+        # Of those, the ones where it is seen, and sees who comes and goes.
+        self.presence: set[str] = set()
         self.timers: list[green.Timer] = []
         self.bucket = Bucket(limits.max_events_per_s, time.monotonic())
         self.is_ending = False
@@ -74,6 +77,10 @@ class Connection:
     def is_over(self) -> bool:
         """Tell whether nothing more is to be done for it."""
         return self.is_ending or bool(self._socket.closed)
+
+    def wants_presence(self, stream: str) -> bool:
+        """Tell whether it asked for signals of who comes and goes."""
+        return stream in self.presence
 
     def deliver(self, frame: Frame) -> None:
         """Queue what must not be lost; cut the connection off where there is no room."""

@@ -153,6 +153,16 @@ class TestSignals:
 
         assert [ear.signals for _, ear in nodes] == [[], [signal], []]
 
+    def test_a_signal_of_presence_is_still_one_when_it_is_heard(self, nodes):
+        """Or the hearers would give it to watchers who did not ask for it."""
+        signals = [SignalHint("channel:a", b"{}", presence) for presence in (True, False)]
+
+        for signal in signals:
+            nodes[0][0].signal(signal)
+        flush(nodes)
+
+        assert nodes[1][1].signals == signals
+
 
 class TestControls:
     @pytest.mark.parametrize(

@@ -117,6 +117,10 @@ class FakeWatcher:
         self.user_id = name
         self.got: list[tuple[str, Any]] = []
         self.outcomes: dict[str, Outcome] = {}
+        self.presence: set[str] = set()
+
+    def wants_presence(self, stream: str) -> bool:
+        return stream in self.presence
 
     def deliver(self, frame: Frame) -> None:
         self.got.append((frame.name, orjson.loads(frame.json)))
@@ -966,6 +970,92 @@ class TestTwoNodes:
         world.node.on_signal(SignalHint(STREAM, b'{"type":"typing"}'))
 
         assert watcher.got[-1] == ("signal", {"type": "typing"})
+
+
+class TestPresenceSignals:
+    SIGNAL = Signal(STREAM, "presence.joined", "{}", "ada", 0, presence=True)
+
+    @pytest.mark.parametrize("way", ["here", "from the bus"])
+    def test_they_go_to_who_asked_for_them_alone(self, world, way):
+        asked, other = world.subscribe(), world.subscribe()
+        asked.presence.add(STREAM)
+        other.presence.add(OTHER)
+
+        if way == "here":
+            world.node.emit_signal(self.SIGNAL)
+        else:
+            world.node.on_signal(SignalHint(STREAM, self.SIGNAL.json, presence=True))
+
+        assert asked.names == ["ack", "signal"]
+        assert other.names == ["ack"]
+
+    def test_the_bus_is_told_that_it_is_one(self, world):
+        ear = FakeWatcher()
+        exchange = MemoryExchange()
+        nodes = [world.make_node(Hub(), MemoryBus(exchange), {}) for _ in range(2)]
+        for node in nodes:
+            node._bus.start(node)
+        nodes[1].subscribe(ear, {STREAM: Wish()}, 1, ear.answer)
+
+        nodes[0].emit_signal(self.SIGNAL)
+
+        assert ear.names == ["ack"]
+
+    def test_one_that_comes_while_somebody_is_subscribed_follows_the_ack(self, world):
+        """Their roster may be older than it: somebody would never be seen."""
+        watcher = FakeWatcher()
+        watcher.presence.add(STREAM)
+        world.log.during = [lambda: world.node.emit_signal(self.SIGNAL)]
+
+        world.subscribe(watcher)
+
+        assert watcher.names == ["ack", "signal"]
+
+    def test_its_maker_does_not_get_it_back(self, world):
+        watcher = world.subscribe()
+        watcher.presence.add(STREAM)
+
+        world.node.emit_signal(self.SIGNAL, but=watcher)
+
+        assert watcher.names == ["ack"]
+
+    def test_what_has_to_be_prepared_is_prepared_while_all_is_kept(self, world):
+        """Between the log and the answer others may run, and nothing of theirs is lost."""
+        watcher, prepared = FakeWatcher(), []
+
+        def prepare(streams: list[str]) -> None:
+            prepared.extend(streams)
+            world.publish(2)
+
+        world.publish(1)
+        wishes = {STREAM: Wish(Position(0, "e1")), "channel:none": Wish()}
+        world.node.subscribe(watcher, wishes, 9, watcher.answer, prepare=prepare)
+
+        assert prepared == [STREAM]
+        assert watcher.offsets() == upto(3)
+
+    def test_nothing_is_prepared_for_what_has_more_to_come_or_was_lost(self, world):
+        watcher = FakeWatcher()
+        prepared: list[str] = []
+        world.publish(3)
+        wish = {STREAM: Wish(Position(0, "e1"))}
+
+        world.node.subscribe(watcher, wish, 2, watcher.answer, prepare=prepared.extend)
+        world.log.during = [lambda: world.node.unsubscribe(watcher, STREAM)]
+        world.node.subscribe(watcher, wish, 9, watcher.answer, prepare=prepared.extend)
+
+        assert prepared == []
+
+    def test_access_lost_while_it_is_prepared_is_not_answered(self, world):
+        watcher = FakeWatcher()
+
+        def lose(_streams: list[str]) -> None:
+            world.node.unsubscribe(watcher, STREAM)
+
+        world.node.subscribe(watcher, {STREAM: Wish()}, 9, watcher.answer, prepare=lose)
+
+        assert watcher.got == []
+        assert not world.hub.is_watched(STREAM)
 
 
 WORDS = "publish lose cross repeat come leave return page forget"

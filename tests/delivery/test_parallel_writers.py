@@ -123,6 +123,9 @@ class Listener:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
 
+    def wants_presence(self, stream: str) -> bool:
+        return False
+
     def deliver(self, frame: Frame) -> None:
         self.bodies.append(frame.json)
 
