@@ -16,6 +16,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from cluster.redis import RedisServer
 from tests.support import needs
 from tests.support import server as servers
 from tests.support.postgres import Postgres, find_binaries
@@ -96,6 +97,17 @@ def postgres() -> Iterator[Postgres]:
     needs.require(find_binaries(), "no PostgreSQL on PATH nor as a wheel (make setup installs it)")
     # No test cuts the power: what PostgreSQL has handed to the system is kept without fsync.
     with Postgres(fsync=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A real Redis for the whole run: who uses it has keys and channels of his own.
+
+    A test that breaks Redis starts one for itself.
+    """
+    needs.require_redis()
+    with RedisServer() as server:
         yield server
 
 

@@ -29,9 +29,10 @@ ARROWS: dict[str, set[str]] = {
     "app": {*CORE, *EDGES, "config", "logs", "migrations"},
     "commands": {*CORE, *EDGES, "config", "app", "tail"},
     "run": {*CORE, *EDGES, "config", "app", "commands"},
-    "benchmarks": {*CORE, *EDGES, "config", "app", "commands", "tests"},
+    "cluster": {"config"},
+    "benchmarks": {*CORE, *EDGES, "config", "app", "cluster", "commands", "tests"},
     "tests": {*CORE, *EDGES, "config", "app", "commands", "logs", "run", "tail"}
-    | {"benchmarks", "migrations"},
+    | {"benchmarks", "cluster", "migrations"},
 }
 
 # What the pure modules of core may name beyond the standard library, and the parts of the

@@ -1,4 +1,4 @@
-"""What a test needs of the machine: a browser, Node.js, PostgreSQL.
+"""What a test needs of the machine: a browser, Node.js, PostgreSQL, Redis.
 
 A test without its need is skipped and says what to install. With FANFARE_REQUIRE_ALL set, as in
 CI, it fails instead: a green run there has run everything.
@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import pytest
+
+from cluster.certificates import find_openssl
+from cluster.redis import find_redis, speaks_tls
 
 REQUIRE_ALL = "FANFARE_REQUIRE_ALL"
 JS = Path(__file__).parents[1] / "js"
@@ -48,3 +51,19 @@ def require_node() -> str:
     installed = (JS / "node_modules" / "socket.io-client").is_dir()
     require(installed, "the packages of tests/js are not installed (make setup)")
     return node
+
+
+def require_redis(at_least: tuple[int, ...] = ()) -> Path:
+    """Return the path of a redis-server; sharded publish and subscribe needs (7, 0) at least."""
+    wanted = ".".join(map(str, at_least)) or "any version"
+    return require(
+        find_redis(at_least), f"no redis-server ({wanted}; Debian: apt-get install redis-server)"
+    )
+
+
+def require_redis_with_tls() -> Path:
+    """Return the path of a redis-server that speaks TLS; openssl is there to make certificates."""
+    require(find_openssl(), "no openssl on PATH (Debian: apt-get install openssl)")
+    binary = require_redis()
+    require(speaks_tls(binary), f"{binary} was built without TLS (Debian's redis-server has it)")
+    return binary

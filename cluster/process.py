@@ -1,0 +1,132 @@
+"""A program as a process of one's own: started, ended by its id, frozen, and its output kept.
+
+It is no child of the terminal: an interrupt there is for whoever started it, who ends it in order.
+"""
+
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TAIL = 8_000  # characters of a log that a failure shows
+_ENDED = "it is not running"
+
+
+class ProcessError(RuntimeError):
+    """A program did not start, or is not there; the message holds its log."""
+
+
+class Process:
+    """One program, started and ended as often as one likes; `log_path` takes both its outputs."""
+
+    def __init__(
+        self, name: str, log_path: Path, *, ends: Sequence[signal.Signals] = (signal.SIGTERM,)
+    ) -> None:
+        self.name = name
+        self.log_path = log_path
+        self._ends = (*ends, signal.SIGKILL)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_frozen = False
+
+    @property
+    def pid(self) -> int:
+        """The id of the running process."""
+        if self._process is None:
+            raise ProcessError(f"{self.name}: {_ENDED}")
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All that it has written so far, over every start."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs and when it was never started."""
+        return None if self._process is None else self._process.poll()
+
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        **options: Any,
+    ) -> None:
+        """Start it; `options` are subprocess.Popen's."""
+        if self.is_running():
+            raise ProcessError(f"{self.name}: it is running already")
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen[bytes](
+                [str(word) for word in command],
+                env=env,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **options,
+            )
+        self._is_frozen = False
+
+    def stop(self, *, deadline_s: float = 20.0) -> int | None:
+        """Ask it to end, make it end after `deadline_s`, and return its exit code.
+
+        Returns None when there was nothing to end. The exit code is -9 when it had to be made to.
+        """
+        if self._process is None:
+            return None
+        self.thaw()
+        for way in self._ends:
+            self._process.send_signal(way)
+            try:
+                return self._forget(self._process.wait(deadline_s))
+            except subprocess.TimeoutExpired:
+                continue
+        raise ProcessError(f"{self.name}: it outlived SIGKILL")
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL, no goodbye."""
+        if self._process is not None:
+            self._process.kill()
+            self._forget(self._process.wait())
+
+    def freeze(self) -> None:
+        """Stop it in its tracks (SIGSTOP): its sockets stay open, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+        self._is_frozen = True
+
+    def thaw(self) -> None:
+        """Let it go on; does nothing when it isn't frozen."""
+        if self._is_frozen:
+            self._signal(signal.SIGCONT)
+            self._is_frozen = False
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze it for as long as the block takes."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
+    def failure(self, what: str) -> ProcessError:
+        """Make the error that says what went wrong, with the end of the log."""
+        return ProcessError(f"{self.name} {what}:\n{self.log[-TAIL:]}")
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise ProcessError(f"{self.name}: {_ENDED}")
+        self._process.send_signal(number)
+
+    def _forget(self, exit_code: int) -> int:
+        self._process = None
+        self._is_frozen = False
+        return exit_code
