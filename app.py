@@ -28,11 +28,12 @@ from api.limits import RateLimits
 from api.parts import Parts as ApiParts
 from api.routing import Api
 from api.tokens import Tokens
-from config import Settings, with_secret
+from config import Settings, SettingsError, with_secret
 from core.callers import Caller
 from core.ids import new_id
 from core.passwords import Passwords
 from core.services import accounts as account_services
+from core.services.access_log import AccessLog
 from core.services.callers import Callers
 from core.services.history import LogReader
 from core.services.retention import Retention
@@ -42,7 +43,11 @@ from core.store.models import db as flask_db
 from core.store.schema import schema_is_current
 from jobs import retention
 from realtime import asyncapi, green
+from realtime.access_watch import AccessWatch
+from realtime.bus import Bus
 from realtime.bus_memory import MemoryBus
+from realtime.bus_redis import RedisBus
+from realtime.client_redis import RedisAddress, RedisRefusedError
 from realtime.gateway import Gateway, GatewayLimits
 from realtime.gateway import Parts as GatewayParts
 from realtime.handlers import HANDLERS
@@ -75,6 +80,7 @@ class Fanfare:
     tokens: Tokens
     node: Node | None = None
     gateway: Gateway | None = None
+    access_watch: AccessWatch | None = None
 
 
 def create_core(settings: Settings) -> Fanfare:
@@ -155,22 +161,52 @@ def create_app(settings: Settings) -> Fanfare:
         fanfare.db,
         fanfare.tokens,
     )
+    node_id = new_id()
     node = Node(
         Hub(),
-        MemoryBus(),
+        _make_bus(settings, node_id),
         LogReader(db),
         NodeLimits(compare_interval_s=settings.compare_interval_s),
     )
     db.announce_to(node.committed)
     callers = Callers(db)
     _add_api(flask, settings, db, callers, tokens, node)
-    gateway = _add_gateway(flask, settings, db, callers, tokens, node)
+    gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id)
     flask.wsgi_app = edge.add_safety(guard_handshakes(flask.wsgi_app))  # type: ignore[method-assign]
     if settings.trusted_proxies:
         # Around all, so that sockets are judged by the address that the client called, too.
         hops = settings.trusted_proxies
         flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    return Fanfare(settings, flask, db, tokens, node, gateway)
+    access_watch = AccessWatch(AccessLog(db), node.on_control)
+    node.tell_controls_to(access_watch.on_control)
+    return Fanfare(settings, flask, db, tokens, node, gateway, access_watch)
+
+
+def redis_answers(settings: Settings) -> bool:
+    """Ask once whether Redis is there. Where it is away the node starts, and is not ready yet.
+
+    Raises:
+        SettingsError: it is there, and refuses us.
+    """
+    try:
+        return _redis_address(settings).check()
+    except RedisRefusedError as error:
+        raise SettingsError(f"REDIS_URL: Redis refuses us: {error}") from error
+
+
+def _redis_address(settings: Settings) -> RedisAddress:
+    return RedisAddress(
+        settings.redis_url,
+        settings.redis_ca_file,
+        settings.redis_cert_file,
+        settings.redis_key_file,
+    )
+
+
+def _make_bus(settings: Settings, node_id: str) -> Bus:
+    if not settings.redis_url:
+        return MemoryBus()
+    return RedisBus(_redis_address(settings), node_id, settings.redis_prefix)
 
 
 def _add_api(
@@ -200,7 +236,10 @@ def _add_api(
             _ROOT / "web",
             openapi.document(endpoints, __version__),
             asyncapi.document(__version__),
-            lambda: schema_is_current(db),
+            {
+                "database": lambda: schema_is_current(db),
+                "bus": node.hears_others,
+            },
         )
     )
 
@@ -212,6 +251,7 @@ def _add_gateway(
     callers: Callers,
     tokens: Tokens,
     node: Node,
+    node_id: str,
 ) -> Gateway:
     def get_profile(caller: Caller) -> dict[str, object]:
         return user_json(account_services.get_me(db, caller))
@@ -244,15 +284,16 @@ def _add_gateway(
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
     )
-    parts = GatewayParts(db, node, callers, tokens.verify_access, get_profile, new_id(), limits)
+    parts = GatewayParts(db, node, callers, tokens.verify_access, get_profile, node_id, limits)
     return Gateway(socketio, parts, HANDLERS)
 
 
 def start_background(fanfare: Fanfare) -> None:
     """Start what runs beside the requests."""
-    if fanfare.node is None:
+    if fanfare.node is None or fanfare.access_watch is None:
         raise ValueError("only a whole node has a background")
     fanfare.node.start()
+    fanfare.access_watch.start()
     settings = fanfare.settings
     rules = Retention(
         settings.retention_max_events,

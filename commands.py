@@ -103,6 +103,7 @@ def serve(_arguments: argparse.Namespace) -> int:
     from realtime import green
     from realtime.memory import give_big_blocks_back
 
+    _look_for_redis(settings)
     fanfare = create_app(settings)
     if not schema_is_current(fanfare.db):
         raise CommandError(
@@ -124,11 +125,20 @@ def serve(_arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _look_for_redis(settings: Settings) -> None:
+    from app import redis_answers
+
+    if settings.redis_url and not redis_answers(settings):
+        print("Redis does not answer: this node is not ready until it does.", file=sys.stderr)
+
+
 def wsgi_app() -> Any:
     """Make the application for a WSGI server whose worker has patched the standard library."""
     from app import create_app, start_background
 
-    fanfare = create_app(load())
+    settings = load()
+    _look_for_redis(settings)
+    fanfare = create_app(settings)
     start_background(fanfare)
     return fanfare.flask
 

@@ -9,12 +9,15 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 MIN_SECRET_CHARS = 32
 _SCHEMES = ("sqlite:///", "postgresql://", "postgresql+psycopg://", "postgres://")
+_REDIS_KINDS = "redis rediss valkey valkeys unix sentinel sentinels cluster clusters"
+_REDIS_SCHEMES = tuple(f"{kind}://" for kind in _REDIS_KINDS.split())
 
 
 class SettingsError(Exception):
@@ -28,8 +31,13 @@ def _check_database(url: str) -> str:
 
 
 def _check_redis(url: str) -> str:
-    if url:
-        raise ValueError("must be empty: this version runs as one node, without Redis")
+    if not url:
+        return url
+    if not url.startswith(_REDIS_SCHEMES):
+        raise ValueError(f"must begin with one of {', '.join(_REDIS_SCHEMES)}")
+    where = urlsplit(url)
+    if where.scheme.startswith("sentinel") and not where.path.strip("/"):
+        raise ValueError("must name the master: sentinel://host:26379/name-of-the-master")
     return url
 
 
@@ -85,8 +93,19 @@ class Settings(BaseModel):
         Field(description="sqlite:///… or postgresql://…; empty: SQLite in INSTANCE_PATH."),
     ] = ""
     redis_url: Annotated[
-        str, AfterValidator(_check_redis), Field(description="Empty: one node, bus in memory.")
+        str,
+        AfterValidator(_check_redis),
+        Field(description="redis://… and others, see docs/operations.md; empty: one node."),
     ] = ""
+    redis_prefix: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Begins every key and channel."),
+    ] = "fanfare"
+    redis_ca_file: Annotated[
+        str, Field(description="Who signed Redis's certificate; empty: the system's list.")
+    ] = ""
+    redis_cert_file: Annotated[str, Field(description="Our certificate for Redis.")] = ""
+    redis_key_file: Annotated[str, Field(description="The key of our certificate.")] = ""
     secret_key: Annotated[
         str,
         Field(description="Signs tokens and cursors; at least 32 characters, kept secret."),

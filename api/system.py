@@ -1,6 +1,6 @@
 """Beside the API: health, metrics, the machine-readable description, and pages for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,7 +34,11 @@ _DOCS_START = """window.onload = () => SwaggerUIBundle({
 """
 
 
-def blueprint(web: Path, openapi: Json, asyncapi: Json, is_ready: Callable[[], bool]) -> Blueprint:
+# What must hold before a node is sent clients, by name.
+Checks = Mapping[str, Callable[[], bool]]
+
+
+def blueprint(web: Path, openapi: Json, asyncapi: Json, checks: Checks) -> Blueprint:
     """Make the routes that are not calls of the API."""
     routes = Blueprint("system", __name__, static_folder=str(web), static_url_path="/static/web")
 
@@ -51,7 +55,7 @@ def blueprint(web: Path, openapi: Json, asyncapi: Json, is_ready: Callable[[], b
         return with_digest(ok(asyncapi))
 
     _add_docs(routes)
-    _add_probes(routes, is_ready)
+    _add_probes(routes, checks)
     return routes
 
 
@@ -70,15 +74,16 @@ def _add_docs(routes: Blueprint) -> None:
         return send_from_directory(_SWAGGER, name)
 
 
-def _add_probes(routes: Blueprint, is_ready: Callable[[], bool]) -> None:
+def _add_probes(routes: Blueprint, checks: Checks) -> None:
     @routes.get("/healthz")
     def healthz() -> Response:
         return ok({"status": "ok"})
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        if not is_ready():
-            raise UnavailableError("The database does not answer.")
+        failing = [name for name, holds in checks.items() if not holds()]
+        if failing:
+            raise UnavailableError(f"Not ready: {', '.join(failing)}.")
         return ok({"status": "ok"})
 
     @routes.get("/metrics")

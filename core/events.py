@@ -85,6 +85,9 @@ class Signal:
         )
 
 
+ControlKind = Literal["session_revoked", "user_disabled", "access_lost", "stream_closed"]
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """Access that ended: every node looks at its open connections again.
@@ -93,10 +96,12 @@ class Control:
     a stream (none: look at all of the user's), `stream_closed` a stream.
     """
 
-    kind: Literal["session_revoked", "user_disabled", "access_lost", "stream_closed"]
+    kind: ControlKind
     user_id: str = ""
     session_id: str = ""
     stream: str = ""
+    # Its place among the rows of `access_changes`; 0: it has none.
+    id: int = 0
 
 
 def channel_stream(channel_id: str) -> str:

@@ -41,12 +41,21 @@ class BusListener(Protocol):
     def on_control(self, control: Control) -> None:
         """Somebody's access ended elsewhere."""
 
+    def on_joined(self, stream: str) -> None:
+        """A stream is heard of from now on; what was said of it before may be missing."""
+
 
 class Bus(Protocol):
     """Carries hints to the other nodes. No call raises or waits for long: a hint may be lost."""
 
     def start(self, listener: BusListener) -> None:
         """Begin to hear the others."""
+
+    def stop(self) -> None:
+        """Speak and hear no more."""
+
+    def is_up(self) -> bool:
+        """Tell whether the others are heard."""
 
     def join(self, stream: str) -> None:
         """Hear hints of a stream from now on."""

@@ -24,6 +24,15 @@ class MemoryBus:
         self.listener = listener
         self._exchange.buses.append(self)
 
+    def stop(self) -> None:
+        """Speak and hear no more."""
+        if self in self._exchange.buses:
+            self._exchange.buses.remove(self)
+
+    def is_up(self) -> bool:
+        """Tell whether the others are heard: there is nothing between."""
+        return True
+
     def join(self, stream: str) -> None:
         """Hear hints of a stream from now on."""
         self.joined.add(stream)

@@ -20,6 +20,7 @@ from core.errors import (
     FanfareError,
     InternalError,
     RateLimitedError,
+    TokenRevokedError,
     TooManyConnectionsError,
     UnavailableError,
     describe,
@@ -310,7 +311,8 @@ class Gateway:
                 kept = access.readable_streams(conn, caller, streams)
         except FanfareError as error:
             # In doubt, out: the client comes back and is judged anew.
-            connection.say_goodbye(error.code, error.detail, "now")
+            retry = "never" if isinstance(error, TokenRevokedError) else "now"
+            connection.say_goodbye(error.code, error.detail, retry)
             return
         for stream in streams - kept.keys():
             self.end_subscription(connection, stream, "forbidden")

@@ -129,6 +129,30 @@ class ByteQueue(eventlet.queue.Queue):  # type: ignore[misc]
         return item
 
 
+class BoundedQueue:
+    """A queue between greenlets that refuses what would make it weigh too much."""
+
+    def __init__(self, max_weight: int) -> None:
+        self._left = max_weight
+        self._queue = eventlet.queue.LightQueue()
+
+    def offer(self, item: Any, weight: int) -> bool:
+        """Put something at its end; False: there is no room. Does not wait."""
+        if weight > self._left:
+            return False
+        self._left -= weight
+        self._queue.put_nowait((item, weight))
+        return True
+
+    def take(self, most: int) -> list[Any]:
+        """Wait until there is something, and take it, with what came after it."""
+        taken = [self._queue.get()]
+        while len(taken) < most and not self._queue.empty():
+            taken.append(self._queue.get_nowait())
+        self._left += sum(weight for _, weight in taken)
+        return [item for item, _ in taken]
+
+
 def _weight(packet: Any) -> int:
     data = getattr(packet, "data", None)
     return _PACKET_BYTES + (len(data) if isinstance(data, str | bytes) else 0)

@@ -6,7 +6,7 @@ missing. Every few seconds it compares its tops with the log, so a lost hint cos
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -28,6 +28,8 @@ _log = structlog.get_logger(__name__)
 # for the earlier one before the log is asked.
 _PATIENCE_S = 0.02
 _COMPARE_AT_ONCE = 500
+# So long are streams collected that the bus took up: after a reconnect it is all of them.
+_JOINED_S = 0.02
 _REPAIR_EVENTS = 500
 
 
@@ -72,6 +74,8 @@ class Node:
         self._tracks: dict[str, Track] = {}
         self._budget = TailBudget(limits.tail_bytes)
         self._control_listeners: list[Callable[[Control], None]] = []
+        # Streams that the bus took up a moment ago, still to be compared with the log.
+        self._joined: set[str] = set()
         self._stopped = False
 
     def start(self) -> None:
@@ -80,8 +84,13 @@ class Node:
         green.spawn(self._compare_for_ever)
 
     def stop(self) -> None:
-        """Compare no more."""
+        """Compare no more, and hear no other node."""
         self._stopped = True
+        self._bus.stop()
+
+    def hears_others(self) -> bool:
+        """Tell whether the bus is up."""
+        return self._bus.is_up()
 
     def tell_controls_to(self, listener: Callable[[Control], None]) -> None:
         """Say who acts on lost access. The listener must not wait for anything."""
@@ -126,6 +135,12 @@ class Node:
         """Take word of lost access."""
         for listener in self._control_listeners:
             listener(control)
+
+    def on_joined(self, stream: str) -> None:
+        """Look, once for many streams, whether a hint was missed before the bus took them up."""
+        if not self._joined:
+            green.later(_JOINED_S, self._compare_joined)
+        self._joined.add(stream)
 
     # Subscriptions.
 
@@ -297,7 +312,22 @@ class Node:
         Raises:
             UnavailableError.
         """
-        names = [name for name, track in self._tracks.items() if track.top is not None]
+        self._compare(list(self._tracks))
+
+    def _compare_joined(self) -> None:
+        names, self._joined = self._joined, set()
+        try:
+            self._compare(names)
+        except FanfareError as error:
+            _log.warning("comparing tops failed", code=error.code)
+        # Their first watcher still reads the log, perhaps as it stood before the bus took them up.
+        for name in names:
+            if name in self._tracks and self._tracks[name].top is None:
+                self.on_joined(name)
+
+    def _compare(self, streams: Iterable[str]) -> None:
+        tracks = self._tracks
+        names = [name for name in streams if name in tracks and tracks[name].top is not None]
         for first in range(0, len(names), _COMPARE_AT_ONCE):
             for name, state in self._log.tops(names[first : first + _COMPARE_AT_ONCE]).items():
                 track = self._tracks.get(name)

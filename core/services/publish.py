@@ -11,7 +11,7 @@ from core.errors import InvalidError, TooLargeError
 from core.events import Control, Event, Signal, is_application_type
 from core.pages import Json
 from core.services import access
-from core.store import log
+from core.store import access_changes, log
 from core.store.database import Database, Write
 from core.times import now_ms
 
@@ -103,7 +103,7 @@ def _digest(noun: str, asked: Any) -> str:
 
 def log_control(write: Write, control: Control) -> None:
     """Tell the nodes, at the commit, that somebody's access ended."""
-    write.controls.append(control)
+    write.controls.append(access_changes.append(write, control, now_ms()))
 
 
 def check_size(data: bytes, limit: int = MAX_DATA_BYTES) -> None:

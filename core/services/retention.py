@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from core.store import accounts, log
+from core.store import access_changes, accounts, log
 from core.store.database import Database
 from core.times import now_ms
 
@@ -62,8 +62,9 @@ def trim_stream(db: Database, stream_id: int, retention: Retention) -> int:
 
 
 def forget_dead_sessions(db: Database) -> int:
-    """Drop sessions a day after they ended by themselves; give how many."""
+    """Drop sessions, and word of access that ended, after a day; give how many sessions."""
     with db.write() as write:
+        access_changes.forget(write, now_ms() - 86_400_000)
         return accounts.forget_dead(write, now_ms() - 86_400_000)
 
 

@@ -80,6 +80,20 @@ tickets = Table(
     Index("ix_tickets_session_id", "session_id"),
 )
 
+access_changes = Table(
+    "access_changes",
+    metadata,
+    Column("id", _SERIAL, primary_key=True),
+    Column("kind", _text(16), nullable=False),
+    Column("user_id", _ID, nullable=False),
+    Column("session_id", _ID, nullable=False),
+    Column("stream", _text(48), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Index("ix_access_changes_at_ms", "at_ms"),
+    # An id must never come again: who has read up to it would miss the second one.
+    sqlite_autoincrement=True,
+)
+
 streams = Table(
     "streams",
     metadata,

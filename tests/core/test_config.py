@@ -61,7 +61,7 @@ class TestFaults:
             ("SQLITE_SYNCHRONOUS", "full; DROP TABLE users"),
             ("CORS_ORIGINS", "app.example.com"),
             ("DATABASE_POOL_SIZE", "0"),
-            ("REDIS_URL", "redis://x"),
+            ("REDIS_URL", "http://x"),
         ],
     )
     def test_each_has_bounds(self, name, value):

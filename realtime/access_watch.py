@@ -1,0 +1,91 @@
+"""Ends of access that the bus did not tell of: read from the database, about twice a second.
+
+So access ends within a second also while Redis is away, or this node is cut off from it.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from core.errors import FanfareError
+from core.events import Control
+from core.metrics import ACCESS_MISSED
+from core.services.access_log import AccessLog
+from realtime import green
+
+_log = structlog.get_logger(__name__)
+
+INTERVAL_S = 0.5
+# Rows may become visible later than higher ones, by as long as their transactions take.
+OVERLAP_S = 30.0
+# At the start, so many rows are looked at that may be older than this node.
+_FIRST = 1000
+
+
+class AccessWatch:
+    """Acts on what was missed. `act` is given controls, and must not wait for anything."""
+
+    def __init__(self, log: AccessLog, act: Callable[[Control], None]) -> None:
+        self._log = log
+        self._act = act
+        # The ids that were acted on, with the time, oldest first; none is below `_after`.
+        self._known: dict[int, float] = {}
+        self._after: int | None = None
+        self._is_stopped = False
+
+    def start(self) -> None:
+        """Begin to look."""
+        green.spawn(self._look_for_ever)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._is_stopped = True
+
+    def on_control(self, control: Control) -> None:
+        """Take note of what this node has heard."""
+        if control.id:
+            self._known.setdefault(control.id, time.monotonic())
+
+    def look(self, now_s: float) -> None:
+        """Act on all that is new in the database.
+
+        Raises:
+            UnavailableError.
+        """
+        if self._after is None:
+            self._after = max(0, self._log.newest() - _FIRST)
+            self._known = dict.fromkeys(range(self._after + 1, self._after + _FIRST + 1), now_s)
+            return
+        for control in self._log.read_after(self._after):
+            if control.id not in self._known:
+                self._known[control.id] = now_s
+                ACCESS_MISSED.inc()
+                self._act(_in_doubt(control))
+        self._move_on(now_s)
+
+    def _move_on(self, now_s: float) -> None:
+        old = [id_ for id_, seen_s in self._known.items() if now_s - seen_s > OVERLAP_S]
+        if old:
+            self._after = max(self._after or 0, *old)
+            self._known = {i: seen for i, seen in self._known.items() if i > self._after}
+
+    def _look_for_ever(self) -> None:
+        while not self._is_stopped:
+            # Jitter: many nodes must not ask the database in step.
+            green.sleep(INTERVAL_S * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+            try:
+                self.look(time.monotonic())
+            except FanfareError as error:
+                _log.warning("reading ends of access failed", code=error.code)
+            except Exception:  # noqa: BLE001 - the loop must live on
+                _log.exception("reading ends of access failed")
+
+
+def _in_doubt(control: Control) -> Control:
+    # What may have been undone since is looked up anew: who was removed may have joined again.
+    if control.kind in ("user_disabled", "access_lost"):
+        return replace(control, kind="access_lost", stream="")
+    return control
