@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from benchmarks import machine, profile, report
 from benchmarks.measures import MEASURES, Effort, Row
 from benchmarks.stage import Bench
-from tests.support.postgres import find_binaries
+from cluster.postgres import find_binaries
 
 BACKENDS = ("sqlite", "postgres")
 

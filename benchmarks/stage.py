@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.machine import Cores, pinned
+from cluster.postgres import Postgres
 from tests.support.client import RestClient, registered
-from tests.support.postgres import Postgres
 from tests.support.server import ROOT, Server
 
 Json = dict[str, Any]

@@ -3,6 +3,7 @@
 It is no child of the terminal: an interrupt there is for whoever started it, who ends it in order.
 """
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +97,28 @@ class Process:
         if self._process is not None:
             self._process.kill()
             self._forget(self._process.wait())
+
+    def kill_group(self) -> None:
+        """End it with all that it started, as a power cut would."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._forget(self._process.wait())
+
+    def ask_to_end(self) -> None:
+        """Ask it to end, and don't wait for it."""
+        self._signal(self._ends[0])
+
+    def wait(self, *, deadline_s: float) -> int:
+        """Wait until it has ended, and return its exit code.
+
+        Raises: ProcessError, with its log, when it doesn't in time.
+        """
+        if self._process is None:
+            raise ProcessError(f"{self.name}: {_ENDED}")
+        try:
+            return self._process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"has not ended after {deadline_s} s") from None
 
     def freeze(self) -> None:
         """Stop it in its tracks (SIGSTOP): its sockets stay open, and nothing answers."""

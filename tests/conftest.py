@@ -16,10 +16,10 @@ from typing import Any
 import hypothesis
 import pytest
 
+from cluster.postgres import Postgres, find_binaries
 from cluster.redis import RedisServer
 from tests.support import needs
 from tests.support import server as servers
-from tests.support.postgres import Postgres, find_binaries
 from tests.support.server import Server
 
 DATABASES = ("sqlite", "postgres")

@@ -66,7 +66,7 @@ ONLY_IN: dict[str, set[str]] = {
     "flask_sqlalchemy": {"app", "core.store"},
     "greenlet": {"realtime.green"},
     "gunicorn": {"realtime.worker"},
-    "psycopg": {"core.store"},
+    "psycopg": {"core.store", "cluster.postgres"},
     "socketio": {"realtime", "tail"},
     "sqlalchemy": {"core.services", "core.store", "migrations"},
     "werkzeug": {"api", "app", "realtime.gateway"},

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.support import needs, postgres
+from cluster import postgres
+from tests.support import needs
 from tests.support.client import SocketClient
 from tests.support.server import ROOT, Server, ServerFailedError
 from tests.support.wait import wait_until

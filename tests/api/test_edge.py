@@ -1,15 +1,13 @@
 """Around every answer: safety, other sites, health, counts, pages, and a log without secrets."""
 
-import os
 import re
-import signal
 
 import pytest
 
+from cluster.postgres import Postgres, find_binaries
 from tests.api.people import done, make_channel, post, problem
 from tests.support import needs
 from tests.support.client import RefusedError, RestClient, SocketClient, registered, unique
-from tests.support.postgres import Postgres, find_binaries
 from tests.support.server import Server
 from tests.support.wait import wait_until
 
@@ -112,15 +110,11 @@ class TestHealth:
             with Server(url, instance=tmp_path) as server:
                 ada = registered(server.url)
                 channel = make_channel(ada)
-                process = postgres._process
-                assert process
-                os.kill(postgres.pid, signal.SIGINT)
-                process.wait(30)
+                postgres.stop()
                 unready = ada.raw("GET", "/readyz")
                 alive = ada.raw("GET", "/healthz")
                 write = ada.post(f"/channels/{channel['id']}/messages", {"body": "lost?"})
-                postgres._spawn()
-                postgres._wait_until_ready(60)
+                postgres.start()
                 wait_until(lambda: ada.raw("GET", "/readyz").ok, deadline_s=30)
                 message = post(ada, channel, "not lost")
 

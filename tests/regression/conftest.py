@@ -12,10 +12,10 @@ import pytest
 
 import app
 import config
+from cluster.postgres import Postgres, database_of
 from core.store.database import Database
 from core.store.models import metadata
 from tests.conftest import copy_sqlite, sqlite_url
-from tests.support.postgres import Postgres, database_of
 from tests.support.server import Server
 from tests.support.wait import wait_until
 

@@ -6,7 +6,6 @@ by the node that was about to go.
 """
 
 import json
-import signal
 import socket
 from pathlib import Path
 
@@ -51,15 +50,14 @@ class TestEnd:
         while '"ready"' not in str(opened.recv()):
             pass
         wait_until_asleep(server)
-        process = server._process
-        process.send_signal(signal.SIGTERM)
+        server.begin_stop()
         while '"bye"' not in str(opened.recv()):
             pass
         with pytest.raises(ConnectionRefusedError):
             dial(server)
         opened.shutdown()
 
-        assert process.wait(30) == 0
+        assert server.wait(deadline_s=30) == 0
 
     def test_a_closed_door_refuses(self):
         listener = green.listen("127.0.0.1", 0)
