@@ -21,7 +21,8 @@ _log = structlog.get_logger(__name__)
 INTERVAL_S = 0.5
 # Rows may become visible later than higher ones, by as long as their transactions take.
 OVERLAP_S = 30.0
-# At the start, so many rows are looked at that may be older than this node.
+# At the start, so many rows are acted on that may be older than this node: whoever connected
+# before the first look may have lost access before it.
 _FIRST = 1000
 
 
@@ -49,20 +50,24 @@ class AccessWatch:
         if control.id:
             self._known.setdefault(control.id, time.monotonic())
 
+    def is_new(self, control: Control) -> bool:
+        """Tell whether a control was not acted on yet: word of the bus may come late."""
+        return not control.id or (control.id not in self._known and control.id > (self._after or 0))
+
     def look(self, now_s: float) -> None:
         """Act on all that is new in the database.
 
         Raises:
             UnavailableError.
         """
-        if self._after is None:
-            self._after = max(0, self._log.newest() - _FIRST)
-            self._known = dict.fromkeys(range(self._after + 1, self._after + _FIRST + 1), now_s)
-            return
-        for control in self._log.read_after(self._after):
+        is_first = self._after is None
+        after = max(0, self._log.newest() - _FIRST) if self._after is None else self._after
+        found = self._log.read_after(after)
+        self._after = after
+        for control in found:
             if control.id not in self._known:
                 self._known[control.id] = now_s
-                ACCESS_MISSED.inc()
+                ACCESS_MISSED.inc(0 if is_first else 1)
                 self._act(_in_doubt(control))
         self._move_on(now_s)
 
