@@ -1,5 +1,6 @@
 """The composition root: alone knows every part, makes them and wires them."""
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from api.routing import Api
 from api.tokens import Tokens
 from config import Settings, SettingsError, with_secret
 from core.callers import Caller
-from core.ids import new_id
+from core.metrics import GREENLETS, SESSIONS
 from core.passwords import Passwords
 from core.services import accounts as account_services
 from core.services.access_log import AccessLog
@@ -48,13 +49,15 @@ from realtime.bus import Bus
 from realtime.bus_memory import MemoryBus
 from realtime.bus_redis import RedisBus
 from realtime.client_redis import RedisAddress, RedisRefusedError
+from realtime.drain import Drain, DrainTimes
 from realtime.gateway import Gateway, GatewayLimits
 from realtime.gateway import Parts as GatewayParts
 from realtime.handlers import HANDLERS
+from realtime.handshakes import Terms, guard_handshakes, name_sessions
 from realtime.hub import Hub
 from realtime.node import Node, NodeLimits
 from realtime.transport import ConnectionLimits
-from realtime.wire import guard_handshakes, origin_check, plug_in_websocket
+from realtime.wire import origin_check, plug_in_websocket
 
 __version__ = "0.1.0"
 _ROOT = Path(__file__).resolve().parent
@@ -81,6 +84,13 @@ class Fanfare:
     node: Node | None = None
     gateway: Gateway | None = None
     access_watch: AccessWatch | None = None
+    drain: Drain | None = None
+
+    def get_drain(self) -> Drain:
+        """Give what ends this node; what is no whole node has none."""
+        if self.drain is None:
+            raise ValueError("only a whole node has an end")
+        return self.drain
 
 
 def create_core(settings: Settings) -> Fanfare:
@@ -161,7 +171,7 @@ def create_app(settings: Settings) -> Fanfare:
         fanfare.db,
         fanfare.tokens,
     )
-    node_id = new_id()
+    node_id = _make_node_id(settings)
     node = Node(
         Hub(),
         _make_bus(settings, node_id),
@@ -172,14 +182,18 @@ def create_app(settings: Settings) -> Fanfare:
     callers = Callers(db)
     _add_api(flask, settings, db, callers, tokens, node)
     gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id)
-    flask.wsgi_app = edge.add_safety(guard_handshakes(flask.wsgi_app))  # type: ignore[method-assign]
+    drain = Drain(gateway, DrainTimes(settings.drain_window_s, settings.grace_s))
+    _add_system(flask, db, node, gateway, drain)
+    _guard_sockets(flask, settings, gateway, drain)
     if settings.trusted_proxies:
         # Around all, so that sockets are judged by the address that the client called, too.
         hops = settings.trusted_proxies
         flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     access_watch = AccessWatch(AccessLog(db), node.on_control)
     node.tell_controls_to(access_watch.on_control)
-    return Fanfare(settings, flask, db, tokens, node, gateway, access_watch)
+    for end in (access_watch.stop, node.stop, db.close):
+        drain.at_end(end)
+    return Fanfare(settings, flask, db, tokens, node, gateway, access_watch, drain)
 
 
 def redis_answers(settings: Settings) -> bool:
@@ -230,18 +244,38 @@ def _add_api(
     errors.install(flask)
     for api in _APIS:
         flask.register_blueprint(api.blueprint(), url_prefix="/api/v1")
+
+
+def _add_system(flask: Flask, db: Database, node: Node, gateway: Gateway, drain: Drain) -> None:
     endpoints = [endpoint for api in _APIS for endpoint in api.endpoints]
     flask.register_blueprint(
         system.blueprint(
             _ROOT / "web",
             openapi.document(endpoints, __version__),
             asyncapi.document(__version__),
-            {
-                "database": lambda: schema_is_current(db),
-                "bus": node.hears_others,
-            },
+            system.Probes(
+                {
+                    "database": lambda: schema_is_current(db),
+                    "bus": node.hears_others,
+                },
+                lambda: drain.has_begun,
+                lambda: measure(gateway),
+            ),
         )
     )
+
+
+def measure(gateway: Gateway) -> None:
+    """Set the gauges that are not kept up to date all the time."""
+    GREENLETS.set(green.count_greenlets())
+    SESSIONS.set(gateway.count_sessions())
+
+
+def _guard_sockets(flask: Flask, settings: Settings, gateway: Gateway, drain: Drain) -> None:
+    name = settings.node_name or gateway.parts.node_id
+    terms = Terms(name, settings.serves_polling, lambda: drain.has_begun)
+    name_sessions(flask.extensions["socketio"].server.eio, name)
+    flask.wsgi_app = edge.add_safety(guard_handshakes(flask.wsgi_app, terms))  # type: ignore[method-assign]
 
 
 def _add_gateway(
@@ -288,6 +322,12 @@ def _add_gateway(
     return Gateway(socketio, parts, HANDLERS)
 
 
+def _make_node_id(settings: Settings) -> str:
+    # Of this process alone: one that drains and its successor may share a name for a while.
+    drawn = secrets.token_hex(6)
+    return f"{settings.node_name}-{drawn}" if settings.node_name else drawn
+
+
 def start_background(fanfare: Fanfare) -> None:
     """Start what runs beside the requests."""
     if fanfare.node is None or fanfare.access_watch is None:
@@ -303,14 +343,3 @@ def start_background(fanfare: Fanfare) -> None:
     green.spawn(
         retention.run_for_ever, fanfare.db, rules, settings.retention_interval_s, green.sleep
     )
-
-
-def stop(fanfare: Fanfare, listener: green.Listener) -> None:
-    """Let nobody in any more, say goodbye to everybody, and end the process."""
-    listener.stop_accepting()
-    if fanfare.node is not None and fanfare.gateway is not None:
-        fanfare.node.stop()
-        fanfare.gateway.say_goodbye_to_all()
-    green.sleep(0.2)
-    fanfare.db.close()
-    green.end()

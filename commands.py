@@ -5,6 +5,7 @@ checked before anything that they could break is loaded.
 """
 
 import argparse
+import functools
 import getpass
 import signal
 import sys
@@ -98,9 +99,14 @@ def _core() -> "Fanfare":
 def serve(_arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     settings = load()
-    from app import __version__, create_app, start_background, stop
+    if settings.workers > 1:
+        raise CommandError(
+            f"WORKERS is {settings.workers}, and `run.py serve` is one process. Run:\n"
+            "  gunicorn -c gunicorn.conf.py run:app"
+        )
+    from app import __version__, create_app, start_background
     from core.store.schema import schema_is_current
-    from realtime import green
+    from realtime import green, green_server
     from realtime.memory import give_big_blocks_back
 
     _look_for_redis(settings)
@@ -111,17 +117,19 @@ def serve(_arguments: argparse.Namespace) -> int:
             "Check DATABASE_URL, then run: python run.py migrate"
         )
     try:
-        listener = green.listen(settings.host, settings.port)
+        listener = green_server.listen(settings.host, settings.port)
     except OSError as error:
         raise CommandError(f"HOST {settings.host}, PORT {settings.port}: {error}") from error
     start_background(fanfare)
     give_big_blocks_back()
-    green.on_signal((signal.SIGTERM, signal.SIGINT), lambda: stop(fanfare, listener))
+    drain = fanfare.get_drain()
+    stop = functools.partial(drain.begin_or_hurry, listener)
+    green.on_signals({signal.SIGTERM: stop, signal.SIGINT: stop})
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     print(READY.format(version=__version__, url=url), flush=True)
     print(f"  console {url}/   API {url}/docs   stop with Ctrl-C", flush=True)
-    green.serve(listener, fanfare.flask)
+    green_server.serve(listener, fanfare.flask, settings.worker_connections)
     return 0
 
 

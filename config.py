@@ -61,6 +61,8 @@ Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86_400)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
+_NODE_NAME = "^([a-z0-9][a-z0-9-]{0,31})?$"
+
 Host = Annotated[str, Field(min_length=1, description="Address to listen on.")]
 Port = Annotated[int, Field(ge=0, le=65_535, description="Port; 0 takes a free one.")]
 LogLevel = Annotated[
@@ -110,6 +112,26 @@ class Settings(BaseModel):
         str,
         Field(description="Signs tokens and cursors; at least 32 characters, kept secret."),
     ] = ""
+    node_name: Annotated[
+        str,
+        Field(
+            pattern=_NODE_NAME,
+            description="Names the node where a proxy routes polling by it: a-z, 0-9 and '-'.",
+        ),
+    ] = ""
+    workers: Annotated[
+        int, Field(ge=1, le=256, description="Processes that gunicorn runs on one port.")
+    ] = 1
+    worker_connections: Annotated[
+        Count, Field(description="TCP connections that one process takes at most.")
+    ] = 20_000
+    drain_window_s: Annotated[
+        float,
+        Field(ge=0, le=3600, description="Over so long 10,000 sockets are asked to come back."),
+    ] = 10
+    grace_s: Annotated[
+        float, Field(ge=1, le=3600, description="From the signal to end until the end, at most.")
+    ] = 30
     log_level: LogLevel = "info"
     cors_origins: Annotated[
         str,
@@ -191,10 +213,29 @@ class Settings(BaseModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _check_workers(self) -> "Settings":
+        if self.workers > 1 and not self.redis_url:
+            raise ValueError(
+                "WORKERS: more than one process needs REDIS_URL, for each must hear of the "
+                "others' events; or set WORKERS=1"
+            )
+        if self.workers > 1 and "polling" in self.transports:
+            raise ValueError(
+                "TRANSPORTS: a session of polling lives in one process and WORKERS is "
+                f"{self.workers}; set TRANSPORTS=websocket, or WORKERS=1"
+            )
+        return self
+
     @property
     def origins(self) -> list[str]:
         """The sites whose pages may call, beside our own."""
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @property
+    def serves_polling(self) -> bool:
+        """Tell whether Engine.IO's polling is served: a session of it lives in one process."""
+        return "polling" in self.transports and bool(self.node_name or not self.redis_url)
 
     @property
     def is_embedded(self) -> bool:

@@ -1,15 +1,18 @@
 """Beside the API: health, metrics, the machine-readable description, and pages for people."""
 
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from flask import Blueprint, Response, send_from_directory
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from api.openapi import Json
 from api.respond import ok, with_digest
-from core.errors import UnavailableError
+from core.errors import DrainingError, UnavailableError
 
 _SWAGGER = Path(str(find_spec("swagger_ui").origin)).parent / "static"  # type: ignore[union-attr]
 
@@ -34,11 +37,20 @@ _DOCS_START = """window.onload = () => SwaggerUIBundle({
 """
 
 
-# What must hold before a node is sent clients, by name.
-Checks = Mapping[str, Callable[[], bool]]
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What is asked at `/readyz` and `/metrics`.
+
+    `checks` must hold before a node is sent clients, by name. `measure` sets the gauges that are
+    not kept up to date all the time.
+    """
+
+    checks: Mapping[str, Callable[[], bool]]
+    is_draining: Callable[[], bool]
+    measure: Callable[[], None]
 
 
-def blueprint(web: Path, openapi: Json, asyncapi: Json, checks: Checks) -> Blueprint:
+def blueprint(web: Path, openapi: Json, asyncapi: Json, probes: Probes) -> Blueprint:
     """Make the routes that are not calls of the API."""
     routes = Blueprint("system", __name__, static_folder=str(web), static_url_path="/static/web")
 
@@ -55,7 +67,7 @@ def blueprint(web: Path, openapi: Json, asyncapi: Json, checks: Checks) -> Bluep
         return with_digest(ok(asyncapi))
 
     _add_docs(routes)
-    _add_probes(routes, checks)
+    _add_probes(routes, probes)
     return routes
 
 
@@ -74,18 +86,30 @@ def _add_docs(routes: Blueprint) -> None:
         return send_from_directory(_SWAGGER, name)
 
 
-def _add_probes(routes: Blueprint, checks: Checks) -> None:
+def _add_probes(routes: Blueprint, probes: Probes) -> None:
     @routes.get("/healthz")
     def healthz() -> Response:
         return ok({"status": "ok"})
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        failing = [name for name, holds in checks.items() if not holds()]
+        if probes.is_draining():
+            raise DrainingError("Not ready: draining.")
+        failing = [name for name, holds in probes.checks.items() if not holds()]
         if failing:
             raise UnavailableError(f"Not ready: {', '.join(failing)}.")
         return ok({"status": "ok"})
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        return Response(generate_latest(), mimetype=CONTENT_TYPE_LATEST)
+        probes.measure()
+        return Response(_render_metrics(), mimetype=CONTENT_TYPE_LATEST)
+
+
+def _render_metrics() -> bytes:
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest()
+    # Each worker keeps its numbers in files: any of them tells the sums.
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -5,7 +5,7 @@ FanfareError
 ├── UnauthorizedError ── TokenExpiredError  TokenRevokedError
 ├── ForbiddenError  NotFoundError
 ├── RateLimitedError  TooManyConnectionsError  TooManySubscriptionsError
-└── UnavailableError  InternalError
+└── UnavailableError ── DrainingError  InternalError
 """
 
 from collections.abc import Sequence
@@ -133,6 +133,12 @@ class UnavailableError(FanfareError):
 
     code = "unavailable"
     retryable = True
+
+
+class DrainingError(UnavailableError):
+    """The node ends and takes nobody in: another, or its successor, does."""
+
+    code = "draining"
 
 
 class InternalError(FanfareError):

@@ -1,9 +1,18 @@
 """What is counted, for `/metrics`. Names follow Prometheus; labels are few and bounded."""
 
+from typing import Final
+
 from prometheus_client import Counter, Gauge
 
-CONNECTIONS = Gauge("fanfare_connections", "Open authenticated sockets.")
-STREAMS = Gauge("fanfare_streams", "Streams followed on this node.")
+# What stands at one moment is summed over the workers that live.
+_LIVE: Final = "livesum"
+
+CONNECTIONS = Gauge("fanfare_connections", "Open authenticated sockets.", multiprocess_mode=_LIVE)
+SESSIONS = Gauge(
+    "fanfare_sessions", "Sessions of Engine.IO, strangers' too.", multiprocess_mode=_LIVE
+)
+GREENLETS = Gauge("fanfare_greenlets", "Greenlets that live.", multiprocess_mode=_LIVE)
+STREAMS = Gauge("fanfare_streams", "Streams followed on this node.", multiprocess_mode=_LIVE)
 EVENTS = Counter("fanfare_events", "Events committed by this node.")
 DELIVERIES = Counter("fanfare_deliveries", "Events handed to watchers of this node.")
 REPAIRS = Counter("fanfare_repairs", "Reads of the log because a hint was missing.")

@@ -42,6 +42,10 @@ class Connections:
         """Count a user's connections."""
         return len(self._by_user.get(user_id, ()))
 
+    def __len__(self) -> int:
+        """Count all of them."""
+        return len(self._by_sid)
+
     def __iter__(self) -> Iterator[Connection]:
         """Walk over all of them, as they are now."""
         return iter(list(self._by_sid.values()))

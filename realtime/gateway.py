@@ -45,6 +45,7 @@ _log = structlog.get_logger(__name__)
 
 # So long before its token expires, a connection is told.
 _WARNING_S = 60
+_DRAINING = ("draining", "The node is shutting down.", "later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Gateway:
         # Moves whenever somebody's access ends: what was judged before must be judged again.
         self.access_changes = 0
         self._handlers = handlers
+        self._spread: Callable[[int], list[float]] | None = None
         self._server: Any = socketio.server  # type: ignore[attr-defined]
         socketio.on_event("connect", self._on_connect)
         self._wire = Wire(
@@ -136,6 +138,15 @@ class Gateway:
         connection = self.connections.find(sid)
         if connection is None:
             return
+        try:
+            self._try_to_greet(connection)
+        finally:
+            connection.end_packet()
+        if self._spread is not None:
+            # It came in while everybody else was sent away.
+            connection.leave_when_quiet(*_DRAINING, self._spread(len(self.connections) or 1)[0])
+
+    def _try_to_greet(self, connection: Connection) -> None:
         try:
             self._greet(connection)
         except FanfareError as error:
@@ -223,6 +234,7 @@ class Gateway:
                 connection.ack(ack_id, {"ok": True, **body})
 
         known = name if name in self._handlers else "unknown"
+        connection.begin_packet()
         try:
             self._handle(connection, name, args, reply)
             PACKETS.labels(known, "ok").inc()
@@ -233,6 +245,8 @@ class Gateway:
             PACKETS.labels(known, "internal").inc()
             _log.exception("packet failed", packet=known, connection=connection.id)
             self._refuse(connection, InternalError("The server failed."), ack_id)
+        finally:
+            connection.end_packet()
 
     def _handle(self, connection: Connection, name: str, args: list[Any], reply: Reply) -> None:
         wait_s = connection.bucket.take(time.monotonic())
@@ -323,10 +337,27 @@ class Gateway:
         self.parts.node.unsubscribe(connection, stream)
         connection.emit("unsubscribed", {"stream": stream, "code": code})
 
-    def say_goodbye_to_all(self) -> None:
-        """Tell everybody that this node ends: another, or its successor, takes over."""
+    # The end of the node.
+
+    def begin_to_leave(self, spread: Callable[[int], list[float]]) -> None:
+        """Tell everybody that another node, or the successor, takes over: once they are answered.
+
+        `spread(n)` gives n times, in seconds, at which they shall come back.
+        """
+        self._spread = spread
+        connections = list(self.connections)
+        for connection, seconds in zip(connections, spread(len(connections)), strict=True):
+            connection.leave_when_quiet(*_DRAINING, seconds)
+
+    def go_on_leaving(self) -> bool:
+        """Say the goodbyes that can be said by now; tell whether nobody is left."""
         for connection in self.connections:
-            connection.say_goodbye("draining", "The node is shutting down.", "later", 1)
+            connection.go_on_leaving()
+        return self._wire.leave()
+
+    def count_sessions(self) -> int:
+        """Count the sessions of Engine.IO that are remembered, also of strangers."""
+        return len(self._server.eio.sockets)
 
 
 def _say_revoked(connection: Connection) -> None:

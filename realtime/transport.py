@@ -23,6 +23,8 @@ _log = structlog.get_logger(__name__)
 
 # How long somebody who can't keep up may take to read the goodbye.
 _GOODBYE_S = 5.0
+# How long a goodbye waits for a client that never stops sending.
+_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,11 @@ class Connection:
     """One authenticated client."""
 
     __slots__ = (
+        "_farewell",
         "_limits",
+        "_patient_until",
         "_socket",
+        "_under_way",
         "bucket",
         "caller",
         "id",
@@ -66,6 +71,10 @@ class Connection:
         self.timers: list[green.Timer] = []
         self.bucket = Bucket(limits.max_events_per_s, time.monotonic())
         self.is_ending = False
+        # Packets that are being handled; the greeting counts as the first.
+        self._under_way = 1
+        self._farewell: tuple[str, str, str, float] | None = None
+        self._patient_until = 0.0
         self._socket = socket
         self._limits = limits
 
@@ -134,6 +143,36 @@ class Connection:
             self._socket.queue.put(None)
         # Not one of `timers`, which end with the session: this one ends the socket under it.
         green.later(_GOODBYE_S, self.abort)
+
+    def begin_packet(self) -> None:
+        """Something that it sent is being handled."""
+        self._under_way += 1
+
+    def end_packet(self) -> None:
+        """It was answered."""
+        self._under_way -= 1
+        self.go_on_leaving()
+
+    def leave_when_quiet(self, code: str, detail: str, retry: str, retry_after: float) -> None:
+        """Say goodbye once all that was received of it is answered."""
+        if self._farewell is None:
+            self._farewell = (code, detail, retry, retry_after)
+            self._patient_until = time.monotonic() + _PATIENCE_S
+            self.go_on_leaving()
+
+    def go_on_leaving(self) -> None:
+        """Say the goodbye that waits, if it may be said; forget who polls and was told."""
+        if self._farewell is None or self._under_way:
+            return
+        if not self.is_ending:
+            if time.monotonic() > self._patient_until or not self._has_more():
+                self.say_goodbye(*self._farewell)
+        elif not self._socket.upgraded and self._socket.queue.empty():
+            self.abort()
+
+    def _has_more(self) -> bool:
+        websocket = getattr(self._socket, "websocket", None)
+        return bool(self._socket.posts or (websocket is not None and websocket.has_waiting))
 
     def abort(self) -> None:
         """Close at once, whatever still waits."""

@@ -87,6 +87,11 @@ class WebSocket:
         self._senders = 0  # greenlets that hold the lock or wait for it
         self._busy = 0  # greenlets inside a call on the socket
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether messages were received that `wait` has not given yet."""
+        return bool(self._inbox)
+
     def wait(self) -> str | bytes | None:
         """The next message; None once it's closed, by whomever, or the idle timeout has passed."""
         while not self._ended:

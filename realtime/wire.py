@@ -8,7 +8,6 @@ against us: sessions that never end, queues without a bound, handshakes that are
 import re
 from collections.abc import Callable
 from typing import Any, Protocol
-from urllib.parse import parse_qs
 
 import structlog
 from engineio.payload import Payload
@@ -16,7 +15,7 @@ from engineio.payload import Payload
 from core import json
 from realtime import green
 from realtime.transport import abort
-from realtime.websocket import Green, WebSocket, WebSocketApp, judge_handshake
+from realtime.websocket import Green, WebSocket, WebSocketApp
 
 _log = structlog.get_logger(__name__)
 
@@ -29,7 +28,7 @@ _OTHER_NAMESPACE = re.compile(r"0/[^,]")
 
 
 def plug_in_websocket(server: Any) -> None:
-    """Give Engine.IO our WebSocket and our queue in place of its own.
+    """Give Engine.IO our WebSocket, queue and greenlets in place of its own.
 
     Each Engine.IO socket then knows its WebSocket, so that it can be aborted.
     """
@@ -61,22 +60,8 @@ def plug_in_websocket(server: Any) -> None:
     # may be sent is bounded by the size of the POST, and by the limit on packets a second.
     Payload.max_decode_packets = 10_000
     server.eio.disconnect = lambda sid=None: _end_session(server.eio, sid)
-    server.eio._async = {**server.eio._async, "websocket": app, "queue": green.ByteQueue}
-
-
-def guard_handshakes(app: Any) -> Any:
-    """Refuse, before Engine.IO begins a session for it, what is no handshake of a WebSocket."""
-
-    def guarded(environ: dict[str, Any], start_response: Any) -> Any:
-        asked = parse_qs(environ.get("QUERY_STRING", "")).get("transport")
-        if environ["PATH_INFO"].startswith("/socket.io") and asked == ["websocket"]:
-            refusal = judge_handshake(environ)
-            if refusal is not None:
-                start_response(refusal.status, [("Content-Type", "text/plain"), *refusal.headers])
-                return [refusal.detail.encode()]
-        return app(environ, start_response)
-
-    return guarded
+    ours = {"websocket": app, "queue": green.ByteQueue, "thread": green.Task}
+    server.eio._async = {**server.eio._async, **ours}
 
 
 def _end_session(engine: Any, sid: str | None) -> None:
@@ -89,10 +74,15 @@ def _end_session(engine: Any, sid: str | None) -> None:
 def _take_posts_in_turn(socket: Any) -> None:
     # Packets of one client are handled in order, also where it sends two POSTs at once.
     handle, turn = socket.handle_post_request, green.make_lock()
+    socket.posts = 0
 
     def handle_in_turn(environ: dict[str, Any]) -> None:
-        with turn:
-            handle(environ)
+        socket.posts += 1
+        try:
+            with turn:
+                handle(environ)
+        finally:
+            socket.posts -= 1
 
     socket.handle_post_request = handle_in_turn
 
@@ -138,6 +128,8 @@ class Wire:
         self._max_bytes = 2 * max_queued_bytes
         self._handler = handler
         self._auth_timeout_s = auth_timeout_s
+        self._greeting: set[str] = set()
+        self._is_leaving = False
         server.eio.on("connect", self._on_open)
         server.eio.on("message", self._on_message)
         server.eio.on("disconnect", self._on_close)
@@ -159,6 +151,28 @@ class Wire:
         if socket is not None and not socket.closed:
             socket.close(wait=False)
 
+    def leave(self) -> bool:
+        """Let nobody connect any more; tell whether no session is left."""
+        self._is_leaving = True
+        # Of a session of polling that was closed only its memory is there for a while.
+        left = [
+            (sid, socket)
+            for sid, socket in list(self._server.eio.sockets.items())
+            if socket.upgraded or not socket.closed
+        ]
+        for sid, socket in left:
+            if sid not in self._greeting and not self._handler.is_connected(sid):
+                self._turn_away(socket)
+        return not left
+
+    def _turn_away(self, socket: Any) -> None:
+        # Without Engine.IO's own goodbye: after that, stock clients do not come back.
+        if not socket.upgraded:
+            socket.close(wait=False, abort=True)
+        elif not socket.session.get("turned_away"):
+            socket.session["turned_away"] = True
+            socket.queue.put(None)
+
     def _on_close(self, sid: str, reason: str) -> None:
         try:
             self._handler.on_gone(sid)
@@ -173,6 +187,15 @@ class Wire:
             self._take(sid, data)
 
     def _greet(self, sid: str, data: Any) -> None:
+        if self._is_leaving:
+            return  # `leave` closes it
+        self._greeting.add(sid)
+        try:
+            self._try_to_greet(sid, data)
+        finally:
+            self._greeting.discard(sid)
+
+    def _try_to_greet(self, sid: str, data: Any) -> None:
         if not isinstance(data, str) or not data.startswith("0") or not self._may_try(sid):
             self._close(sid)
             return

@@ -56,7 +56,7 @@ IMPURE = {
 ONLY_IN: dict[str, set[str]] = {
     "alembic": {"migrations", "core.store", "app"},
     "engineio": {"realtime"},
-    "eventlet": {"realtime.green", "run"},
+    "eventlet": {"realtime.green", "realtime.green_server", "run"},
     "flask": {"api", "app", "migrations", "realtime.gateway"},
     "flask_cors": {"api", "app"},
     "flask_jwt_extended": {"api", "app"},

@@ -47,7 +47,16 @@ class TestSettings:
         """SCREAMING_CASE in backticks is a setting, or a header's or compose file's own word."""
         others = {"SIGTERM", "COMMIT", "UPDATE", "RETURNING", "BEGIN", "OFF", "NORMAL", "FULL"}
         others |= {"EXTRA", "GET", "PATCH", "POST", "PUT", "DELETE", "NOTE", "POSTGRES_PASSWORD"}
-        others |= {"TCP_NODELAY", "EVENTLET_NO_GREENDNS", "PSYCOPG_WAIT_FUNC", "TOKEN"}
+        others |= {
+            "REDIS_URL",
+            "SO_REUSEPORT",
+            "SIGHUP",
+            "SIGQUIT",
+            "TCP_NODELAY",
+            "EVENTLET_NO_GREENDNS",
+            "PSYCOPG_WAIT_FUNC",
+            "TOKEN",
+        }
         for page in ("README.md", "docs/protocol.md", "docs/operations.md", "docs/architecture.md"):
             told = set(re.findall(r"`([A-Z][A-Z_]{2,})(?:=[^`]*)?`", read(page))) - others
             assert not [name for name in told if name.lower() not in SETTINGS], page

@@ -170,7 +170,8 @@ class TestCalls:
 
     def test_every_other_route_is_on_the_page(self):
         routes = Flask("docs", static_folder=None)
-        routes.register_blueprint(system.blueprint(app._ROOT / "web", {}, {}, {}))
+        probes = system.Probes({}, lambda: False, lambda: None)
+        routes.register_blueprint(system.blueprint(app._ROOT / "web", {}, {}, probes))
         there = {
             rule.rule.removeprefix("/api/v1").replace("<path:", "{").replace(">", "}")
             for rule in routes.url_map.iter_rules()

@@ -5,7 +5,7 @@ What was left to write failed, and so the file for reading was never closed: it 
 
 import io
 
-from realtime.green import _Protocol
+from realtime.green_server import _Protocol
 
 
 class Broken(io.BytesIO):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime import green
+from realtime import green_server
 from tests.regression.wires import dial, open_websocket
 from tests.support.client import registered
 from tests.support.wait import wait_until
@@ -60,7 +60,7 @@ class TestEnd:
         assert server.wait(deadline_s=30) == 0
 
     def test_a_closed_door_refuses(self):
-        listener = green.listen("127.0.0.1", 0)
+        listener = green_server.listen("127.0.0.1", 0)
         address = listener.getsockname()
         listener.stop_accepting()
 
