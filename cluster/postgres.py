@@ -5,7 +5,6 @@ other server, and nobody else can reach it. PostgreSQL refuses to run as root: r
 `postgres` or `nobody`. It keeps its address and its data over every restart.
 """
 
-import contextlib
 import importlib.util
 import itertools
 import os
@@ -24,6 +23,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from cluster.accounts import account_options, unprivileged
 from cluster.folders import open_to_all, short_folder
 from cluster.ports import LOOPBACK, free_port
 from cluster.process import Process, ProcessError
@@ -103,7 +103,7 @@ class Postgres:
             **(settings or {}),
         }
         self._names = itertools.count(1)
-        self._account = _unprivileged()
+        self._account = unprivileged()
         self._kept = folder.absolute() if folder is not None else None
         self.folder = Path()  # of the socket, and of all that is temporary
         self._process: Process | None = None
@@ -274,7 +274,7 @@ class Postgres:
             check=False,
             capture_output=True,
             text=True,
-            **self._account_options(),
+            **account_options(self._account, self.folder),
         )
         if made.returncode != 0:
             raise ProcessError(f"initdb failed:\n{made.stdout}{made.stderr}")
@@ -282,7 +282,7 @@ class Postgres:
     def _spawn(self, process: Process) -> None:
         command = [str(self.binaries / "postgres"), "-D", str(self.data), "-k", str(self.folder)]
         settings = (f"--{name}={value}" for name, value in self._settings.items())
-        process.start([*command, *settings], **self._account_options())
+        process.start([*command, *settings], **account_options(self._account, self.folder))
 
     def _wait_until_ready(self, process: Process, end: float) -> bool:
         while process.is_running() and time.monotonic() < end:
@@ -294,26 +294,10 @@ class Postgres:
                 return True
         return False
 
-    def _account_options(self) -> dict[str, Any]:
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder)}
-        if self._account is None:
-            return {"env": environment, "cwd": self.folder}
-        own = {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
-        return {"env": environment, "cwd": self.folder, **own}
-
 
 def database_of(url: str) -> str:
     """Return the name of the database that `url` leads to."""
     return url.split("://", 1)[1].split("?", 1)[0].rsplit("/", 1)[1]
-
-
-def _unprivileged() -> pwd.struct_passwd | None:
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise RuntimeError("PostgreSQL refuses to run as root, and there is no user `nobody`")
 
 
 def _within_reach(binaries: Path, folder: Path, account: pwd.struct_passwd | None) -> Path:

@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "app": {*CORE, *EDGES, "config", "logs", "migrations"},
     "commands": {*CORE, *EDGES, "config", "app", "tail"},
     "run": {*CORE, *EDGES, "config", "app", "commands"},
-    "cluster": {"config"},
+    "cluster": set(),  # starts programs, and knows what they are told alone
     "benchmarks": {*CORE, *EDGES, "config", "app", "cluster", "commands", "tests"},
     "tests": {*CORE, *EDGES, "config", "app", "commands", "logs", "run", "tail"}
     | {"benchmarks", "cluster", "migrations"},

@@ -1,4 +1,4 @@
-"""What a test needs of the machine: a browser, Node.js, PostgreSQL, Redis.
+"""What a test needs of the machine: a browser, Node.js, PostgreSQL, Redis, nginx.
 
 A test without its need is skipped and says what to install. With FANFARE_REQUIRE_ALL set, as in
 CI, it fails instead: a green run there has run everything.
@@ -12,6 +12,7 @@ from typing import NoReturn, TypeVar
 import pytest
 
 from cluster.certificates import find_openssl
+from cluster.nginx import find_nginx
 from cluster.redis import find_redis, speaks_tls
 
 REQUIRE_ALL = "FANFARE_REQUIRE_ALL"
@@ -67,3 +68,8 @@ def require_redis_with_tls() -> Path:
     binary = require_redis()
     require(speaks_tls(binary), f"{binary} was built without TLS (Debian's redis-server has it)")
     return binary
+
+
+def require_nginx() -> Path:
+    """Return the path of nginx."""
+    return require(find_nginx(), "no nginx on PATH or in /usr/sbin (Debian: apt-get install nginx)")
