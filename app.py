@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,14 @@ from api.parts import Parts as ApiParts
 from api.routing import Api
 from api.tokens import Tokens
 from config import Settings, SettingsError, with_secret
-from core.callers import Caller
 from core.metrics import GREENLETS, SESSIONS
 from core.passwords import Passwords
 from core.services import accounts as account_services
 from core.services.access_log import AccessLog
 from core.services.callers import Callers
 from core.services.history import LogReader
+from core.services.lookups import Lookups
 from core.services.retention import Retention
-from core.store.accounts import user_json
 from core.store.database import Database
 from core.store.models import db as flask_db
 from core.store.schema import schema_is_current
@@ -179,7 +179,7 @@ def create_app(settings: Settings) -> Fanfare:
         NodeLimits(compare_interval_s=settings.compare_interval_s),
     )
     db.announce_to(node.committed)
-    callers = Callers(db)
+    callers = Callers(partial(account_services.authenticate, db))
     _add_api(flask, settings, db, callers, tokens, node)
     gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id)
     drain = Drain(gateway, DrainTimes(settings.drain_window_s, settings.grace_s))
@@ -287,9 +287,6 @@ def _add_gateway(
     node: Node,
     node_id: str,
 ) -> Gateway:
-    def get_profile(caller: Caller) -> dict[str, object]:
-        return user_json(account_services.get_me(db, caller))
-
     options: dict[str, Any] = {
         "transports": settings.transports.split(","),
         "cors_allowed_origins": origin_check(settings.origins),
@@ -318,7 +315,7 @@ def _add_gateway(
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
     )
-    parts = GatewayParts(db, node, callers, tokens.verify_access, get_profile, node_id, limits)
+    parts = GatewayParts(db, node, callers, tokens.verify_access, Lookups(db), node_id, limits)
     return Gateway(socketio, parts, HANDLERS)
 
 

@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 _PATIENCE_S = 0.02
 _COMPARE_AT_ONCE = 500
 # So long are streams collected that the bus took up: after a reconnect it is all of them.
-_JOINED_S = 0.02
+_JOINED_S = 0.1
 _REPAIR_EVENTS = 500
 
 
