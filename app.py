@@ -189,8 +189,9 @@ def create_app(settings: Settings) -> Fanfare:
         # Around all, so that sockets are judged by the address that the client called, too.
         hops = settings.trusted_proxies
         flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    access_watch = AccessWatch(AccessLog(db), node.on_control)
+    access_watch = AccessWatch(AccessLog(db), node.act_on)
     node.tell_controls_to(access_watch.on_control)
+    node.judge_controls_by(access_watch.is_new)
     for end in (access_watch.stop, node.stop, db.close):
         drain.at_end(end)
     return Fanfare(settings, flask, db, tokens, node, gateway, access_watch, drain)
