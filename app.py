@@ -1,8 +1,8 @@
 """The composition root: alone knows every part, makes them and wires them."""
 
 import secrets
+import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from api import (
     messages,
     notifications,
     openapi,
+    presence,
     system,
     users,
 )
@@ -31,14 +32,15 @@ from api.parts import Parts as ApiParts
 from api.routing import Api
 from api.tokens import Tokens
 from config import Settings, SettingsError, with_secret
+from core.callers import Caller
 from core.metrics import GREENLETS, SESSIONS
 from core.passwords import Passwords
 from core.services import accounts as account_services
 from core.services.access_log import AccessLog
 from core.services.callers import Callers
 from core.services.history import LogReader
-from core.services.lookups import Lookups
 from core.services.retention import Retention
+from core.store.accounts import user_json
 from core.store.database import Database
 from core.store.models import db as flask_db
 from core.store.schema import schema_is_current
@@ -56,6 +58,10 @@ from realtime.handlers import HANDLERS
 from realtime.handshakes import Terms, guard_handshakes, name_sessions
 from realtime.hub import Hub
 from realtime.node import Node, NodeLimits
+from realtime.presence import Presence, PresenceLimits
+from realtime.presence_memory import MemoryPresence
+from realtime.presence_redis import RedisPresence
+from realtime.presence_store import PresenceStore
 from realtime.transport import ConnectionLimits
 from realtime.wire import origin_check, plug_in_websocket
 
@@ -68,6 +74,7 @@ _APIS: list[Api] = [
     messages.api,
     events.api,
     notifications.api,
+    presence.api,
 ]
 _PAGE_CACHE_BYTES = 16 * 1024 * 1024
 _log = structlog.get_logger(__name__)
@@ -84,6 +91,7 @@ class Fanfare:
     node: Node | None = None
     gateway: Gateway | None = None
     access_watch: AccessWatch | None = None
+    presence: Presence | None = None
     drain: Drain | None = None
 
     def get_drain(self) -> Drain:
@@ -179,9 +187,10 @@ def create_app(settings: Settings) -> Fanfare:
         NodeLimits(compare_interval_s=settings.compare_interval_s),
     )
     db.announce_to(node.committed)
-    callers = Callers(partial(account_services.authenticate, db))
-    _add_api(flask, settings, db, callers, tokens, node)
-    gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id)
+    callers = Callers(db)
+    seen = _make_presence(settings, node_id, node)
+    _add_api(flask, settings, db, callers, tokens, node, seen)
+    gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id, seen)
     drain = Drain(gateway, DrainTimes(settings.drain_window_s, settings.grace_s))
     _add_system(flask, db, node, gateway, drain)
     _guard_sockets(flask, settings, gateway, drain)
@@ -189,12 +198,11 @@ def create_app(settings: Settings) -> Fanfare:
         # Around all, so that sockets are judged by the address that the client called, too.
         hops = settings.trusted_proxies
         flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    access_watch = AccessWatch(AccessLog(db), node.act_on)
+    access_watch = AccessWatch(AccessLog(db), node.on_control)
     node.tell_controls_to(access_watch.on_control)
-    node.judge_controls_by(access_watch.is_new)
-    for end in (access_watch.stop, node.stop, db.close):
+    for end in (access_watch.stop, seen.stop, node.stop, db.close):
         drain.at_end(end)
-    return Fanfare(settings, flask, db, tokens, node, gateway, access_watch, drain)
+    return Fanfare(settings, flask, db, tokens, node, gateway, access_watch, seen, drain)
 
 
 def redis_answers(settings: Settings) -> bool:
@@ -224,8 +232,32 @@ def _make_bus(settings: Settings, node_id: str) -> Bus:
     return RedisBus(_redis_address(settings), node_id, settings.redis_prefix)
 
 
+def _make_presence(settings: Settings, node_id: str, node: Node) -> Presence:
+    limits = PresenceLimits(
+        settings.presence_lease_s, settings.presence_grace_s, settings.presence_roster_most
+    )
+    return Presence(_make_presence_store(settings, node_id), node.emit_signal, limits)
+
+
+def _make_presence_store(settings: Settings, node_id: str) -> PresenceStore:
+    if not settings.redis_url:
+        return MemoryPresence(node_id=node_id, lease_s=settings.presence_lease_s)
+    return RedisPresence(
+        _redis_address(settings).client,
+        prefix=settings.redis_prefix,
+        node_id=node_id,
+        lease_s=settings.presence_lease_s,
+    )
+
+
 def _add_api(
-    flask: Flask, settings: Settings, db: Database, callers: Callers, tokens: Tokens, node: Node
+    flask: Flask,
+    settings: Settings,
+    db: Database,
+    callers: Callers,
+    tokens: Tokens,
+    node: Node,
+    seen: Presence,
 ) -> None:
     flask.extensions["fanfare"] = ApiParts(
         db=db,
@@ -238,6 +270,7 @@ def _add_api(
         ),
         pages=PageCache(_PAGE_CACHE_BYTES),
         emit_signal=node.emit_signal,
+        presence=seen,
         let_others_run=lambda: green.sleep(0),
         max_event_bytes=settings.max_event_bytes,
     )
@@ -287,7 +320,11 @@ def _add_gateway(
     tokens: Tokens,
     node: Node,
     node_id: str,
+    seen: Presence,
 ) -> Gateway:
+    def get_profile(caller: Caller) -> dict[str, object]:
+        return user_json(account_services.get_me(db, caller))
+
     options: dict[str, Any] = {
         "transports": settings.transports.split(","),
         "cors_allowed_origins": origin_check(settings.origins),
@@ -316,7 +353,9 @@ def _add_gateway(
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
     )
-    parts = GatewayParts(db, node, callers, tokens.verify_access, Lookups(db), node_id, limits)
+    parts = GatewayParts(
+        db, node, seen, callers, tokens.verify_access, get_profile, node_id, limits
+    )
     return Gateway(socketio, parts, HANDLERS)
 
 
@@ -328,10 +367,11 @@ def _make_node_id(settings: Settings) -> str:
 
 def start_background(fanfare: Fanfare) -> None:
     """Start what runs beside the requests."""
-    if fanfare.node is None or fanfare.access_watch is None:
+    if fanfare.node is None or fanfare.access_watch is None or fanfare.presence is None:
         raise ValueError("only a whole node has a background")
     fanfare.node.start()
     fanfare.access_watch.start()
+    green.spawn(fanfare.presence.run_for_ever, time.monotonic)
     settings = fanfare.settings
     rules = Retention(
         settings.retention_max_events,

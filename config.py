@@ -184,6 +184,16 @@ class Settings(BaseModel):
     ] = 10
     compare_interval_s: CompareInterval = 2
 
+    presence_lease_s: Annotated[
+        float, Field(ge=1, le=600, description="Until the people of a node that died are missed.")
+    ] = 15
+    presence_grace_s: Annotated[
+        float, Field(ge=0, le=60, description="Who comes back so soon was never gone.")
+    ] = 3
+    presence_roster_most: Annotated[
+        int, Field(ge=0, le=1000, description="People up to whom a channel lists them.")
+    ] = 200
+
     retention_max_events: Annotated[Count, Field(description="Events a stream keeps.")] = 10_000
     retention_max_age_s: Annotated[Seconds, Field(description="Age at which events go.")] = (
         30 * 86_400

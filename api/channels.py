@@ -1,5 +1,7 @@
 """Channels, their snapshots, members and read markers."""
 
+from typing import Any
+
 from flask import Response
 
 from api import schemas
@@ -23,7 +25,9 @@ from core.errors import (
     InvalidError,
     NotFoundError,
     PreconditionFailedError,
+    UnavailableError,
 )
+from core.events import channel_stream
 from core.services import channels, history, members, reads
 from core.store.channels import channel_json
 
@@ -122,8 +126,17 @@ def delete_channel(caller: Caller, channel: str) -> Response:
     is_conditional=True,
 )
 def sync_channel(caller: Caller, channel: str, query: schemas.SyncQuery) -> Response:
-    """Read a snapshot, and the position that it is true at."""
-    return with_digest(ok(history.sync(parts().db, caller, channel, query.messages)))
+    """Read a snapshot, and the position that it is true at; and who is present just now."""
+    found = history.sync(parts().db, caller, channel, query.messages)
+    return with_digest(ok({**found, "presence": _present(found["channel"]["id"])}))
+
+
+def _present(channel_id: str) -> dict[str, Any] | None:
+    # A snapshot is worth having without it.
+    try:
+        return parts().presence.roster(channel_stream(channel_id))
+    except UnavailableError:
+        return None
 
 
 @api.route(

@@ -1,8 +1,8 @@
 """What the views work with, handed in by `app.py` and kept with the Flask application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from flask import current_app
 
@@ -23,6 +23,16 @@ class EmitSignal(Protocol):
         """Give a signal to whoever watches."""
 
 
+class Presence(Protocol):
+    """Knows who is where, on any node."""
+
+    def roster(self, stream: str) -> dict[str, Any]:
+        """Give who is in a stream, or raise UnavailableError."""
+
+    def online(self, user_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Say of users whether they are connected, or raise UnavailableError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The parts of one application."""
@@ -35,6 +45,7 @@ class Parts:
     limits: RateLimits
     pages: PageCache
     emit_signal: EmitSignal
+    presence: Presence
     # Called between the many parts of one call, so that it does not hold up the others.
     let_others_run: Callable[[], None]
     max_event_bytes: int

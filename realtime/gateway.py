@@ -27,9 +27,9 @@ from core.errors import (
 )
 from core.events import Control, user_stream
 from core.metrics import PACKETS
+from core.services import access
 from core.services.callers import Callers
 from core.services.history import Wish
-from core.services.lookups import Lookups
 from core.store.database import Database
 from core.times import now_ms, to_rfc3339
 from core.validation import check
@@ -38,6 +38,7 @@ from realtime.connections import Connections
 from realtime.node import Node, Outcome
 from realtime.packets import PACKETS as SCHEMAS
 from realtime.packets import Auth
+from realtime.presence import Presence
 from realtime.transport import Connection, ConnectionLimits
 from realtime.wire import Wire
 
@@ -66,9 +67,10 @@ class Parts:
 
     db: Database
     node: Node
+    presence: Presence
     callers: Callers
     verify: Callable[[str], Claims]
-    lookups: Lookups
+    get_profile: Callable[[Caller], dict[str, Any]]
     node_id: str
     limits: GatewayLimits
 
@@ -127,8 +129,7 @@ class Gateway:
         _log.info("connected", connection=connection.id, user=caller.user_id)
 
     def _authenticate(self, token: str) -> Caller:
-        claims = self.parts.verify(token)
-        return self.parts.callers.authenticate(claims, self.parts.lookups.authenticate)
+        return self.parts.callers.authenticate(self.parts.verify(token))
 
     def is_connected(self, sid: str) -> bool:
         """Tell whether a client was accepted."""
@@ -158,10 +159,11 @@ class Gateway:
 
     def _greet(self, connection: Connection) -> None:
         own = user_stream(connection.user_id)
-        profile = self.parts.lookups.profile(connection.user_id)
+        profile = self.parts.get_profile(connection.caller)
         if connection.is_over():
             return
         connection.streams.add(own)
+        self.parts.presence.arrive(connection)
         self._watch_expiry(connection)
 
         def answer(outcomes: dict[str, Outcome]) -> None:
@@ -283,6 +285,7 @@ class Gateway:
         connection.cancel_timers()
         for stream in connection.streams:
             self.parts.node.unsubscribe(connection, stream)
+        self.parts.presence.gone(connection.id, time.monotonic())
         _log.info("disconnected", connection=connection.id, user=connection.user_id)
 
     def _on_control(self, control: Control) -> None:
@@ -291,10 +294,10 @@ class Gateway:
         if control.kind == "session_revoked":
             for connection in self.connections.of_user(control.user_id):
                 if connection.caller.session_id == control.session_id:
-                    _say_revoked(connection)
+                    self._say_revoked(connection)
         elif control.kind == "user_disabled":
             for connection in self.connections.of_user(control.user_id):
-                _say_revoked(connection)
+                self._say_revoked(connection)
         elif control.kind == "stream_closed":
             self._close_stream(control.stream)
         elif control.kind == "access_lost":
@@ -318,12 +321,12 @@ class Gateway:
     def _check_access(self, connection: Connection, streams: set[str]) -> None:
         before = connection.caller
         try:
-            claims, lookups = _claims_of(before), self.parts.lookups
-            caller = self.parts.callers.authenticate(claims, lookups.authenticate)
+            caller = self.parts.callers.authenticate(_claims_of(before))
             if connection.caller is before:
                 # Else it went on with a fresh token meanwhile.
                 connection.caller = caller
-            kept = lookups.readable_streams(caller, streams)
+            with self.parts.db.read() as conn:
+                kept = access.readable_streams(conn, caller, streams)
         except FanfareError as error:
             # In doubt, out: the client comes back and is judged anew.
             retry = "never" if isinstance(error, TokenRevokedError) else "now"
@@ -336,7 +339,18 @@ class Gateway:
         """Stop a watcher that lost access, and tell it."""
         connection.streams.discard(stream)
         self.parts.node.unsubscribe(connection, stream)
+        self.hide(connection, stream)
         connection.emit("unsubscribed", {"stream": stream, "code": code})
+
+    def hide(self, connection: Connection, stream: str) -> None:
+        """Have a connection no longer be present in a stream."""
+        if stream in connection.presence:
+            connection.presence.discard(stream)
+            self.parts.presence.leave(connection.id, stream)
+
+    def _say_revoked(self, connection: Connection) -> None:
+        connection.say_goodbye("token_revoked", "The session has ended.", "never")
+        self.parts.presence.depart(connection.id)
 
     # The end of the node.
 
@@ -359,10 +373,6 @@ class Gateway:
     def count_sessions(self) -> int:
         """Count the sessions of Engine.IO that are remembered, also of strangers."""
         return len(self._server.eio.sockets)
-
-
-def _say_revoked(connection: Connection) -> None:
-    connection.say_goodbye("token_revoked", "The session has ended.", "never")
 
 
 def _claims_of(caller: Caller) -> Claims:

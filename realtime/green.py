@@ -115,9 +115,9 @@ def sleep(seconds: float) -> None:
     eventlet.sleep(seconds)
 
 
-def make_lock() -> AbstractContextManager[object]:
-    """Make a lock that lets others run while somebody waits for it."""
-    lock: AbstractContextManager[object] = eventlet.semaphore.Semaphore(1)
+def make_lock(turns: int = 1) -> AbstractContextManager[object]:
+    """Make a lock that so many may hold; others run while somebody waits for it."""
+    lock: AbstractContextManager[object] = eventlet.semaphore.Semaphore(turns)
     return lock
 
 

@@ -6,17 +6,19 @@ from typing import Any
 from core import json
 from core.errors import (
     ForbiddenError,
+    InvalidError,
     NotFoundError,
     TooManySubscriptionsError,
     UnavailableError,
     describe,
 )
 from core.events import user_stream
-from core.services import messages, publish, reads
+from core.services import access, messages, publish, reads
 from core.services.history import Wish
 from realtime import packets
 from realtime.gateway import Gateway, Handler, Reply
 from realtime.node import Outcome
+from realtime.presence_store import Roster
 from realtime.transport import Connection
 
 Ack = dict[str, Any]
@@ -27,6 +29,7 @@ def _subscribe(
 ) -> None:
     after = packet.after.position() if packet.after else None
     wishes = {packet.stream: Wish(after, packet.history)}
+    present = {packet.stream} if packet.presence else set()
 
     def answer(acks: dict[str, Ack]) -> None:
         ack = acks[packet.stream]
@@ -34,18 +37,32 @@ def _subscribe(
             raise NotFoundError(ack["error"]["detail"])
         reply(ack)
 
-    _watch(gateway, connection, wishes, packet.limit, answer)
+    _watch(gateway, connection, wishes, answer, limit=packet.limit, present=present)
 
 
 def _resume(gateway: Gateway, connection: Connection, packet: packets.Resume, reply: Reply) -> None:
     wishes = {stream: Wish(at.position()) for stream, at in packet.positions.items()}
-    _watch(gateway, connection, wishes, 500, lambda acks: reply({"streams": acks}))
+    _watch(
+        gateway,
+        connection,
+        wishes,
+        lambda acks: reply({"streams": acks}),
+        limit=500,
+        present=set(packet.presence),
+    )
 
 
 def _watch(
-    gateway: Gateway, connection: Connection, wishes: Mapping[str, Wish], limit: int, answer: Any
+    gateway: Gateway,
+    connection: Connection,
+    wishes: Mapping[str, Wish],
+    answer: Any,
+    *,
+    limit: int,
+    present: set[str],
 ) -> None:
     """Subscribe to all of `wishes`, and answer with an ack for each."""
+    _check_presence(wishes, present)
     names = _resolve(gateway, connection, wishes)
     if connection.is_ending:
         # It ended while we asked the database, and what it watched was let go of: nobody would
@@ -55,15 +72,33 @@ def _watch(
     connection.streams.update(names.values())
     by_name = {name: wishes[asked] for asked, name in names.items()}
     watched: set[str] = set()
+    wanted = {names[asked] for asked in present if asked in names}
+    rosters: dict[str, Roster | None] = {}
+
+    def prepare(streams: list[str]) -> None:
+        shown = [stream for stream in streams if stream in wanted]
+        connection.presence.update(shown)
+        if shown:
+            rosters.update(gateway.parts.presence.enter(connection.id, shown))
 
     def on_outcomes(outcomes: dict[str, Outcome]) -> None:
         watched.update(outcomes)
-        answer({asked: _ack_of(outcomes.get(names.get(asked, ""))) for asked in wishes})
+        answer({asked: _ack_of(outcomes.get(names.get(asked, "")), rosters) for asked in wishes})
 
     try:
-        gateway.parts.node.subscribe(connection, by_name, limit, on_outcomes)
+        gateway.parts.node.subscribe(connection, by_name, limit, on_outcomes, prepare=prepare)
     finally:
         connection.streams.difference_update(by_name.keys() - watched)
+        for stream in by_name.keys() - (rosters.keys() & watched):
+            gateway.hide(connection, stream)
+
+
+def _check_presence(wishes: Mapping[str, Wish], present: set[str]) -> None:
+    for stream in present:
+        if stream not in wishes:
+            raise InvalidError.of("presence", "names a stream that is not in positions")
+        if not stream.startswith("channel:"):
+            raise InvalidError.of("presence", "only channels have it")
 
 
 def _resolve(gateway: Gateway, connection: Connection, asked: Iterable[str]) -> dict[str, str]:
@@ -71,7 +106,8 @@ def _resolve(gateway: Gateway, connection: Connection, asked: Iterable[str]) -> 
     # not yet: so read again whenever some access ended meanwhile.
     while True:
         seen = gateway.access_changes
-        names = gateway.parts.lookups.readable_streams(connection.caller, asked)
+        with gateway.parts.db.read() as conn:
+            names = access.readable_streams(conn, connection.caller, asked)
         if seen == gateway.access_changes:
             return names
 
@@ -83,10 +119,10 @@ def _check_room(gateway: Gateway, connection: Connection, wanted: set[str]) -> N
         raise TooManySubscriptionsError(f"A connection may watch {most - 1} streams.")
 
 
-def _ack_of(outcome: Outcome | None) -> Ack:
+def _ack_of(outcome: Outcome | None, rosters: Mapping[str, Roster | None]) -> Ack:
     if outcome is None:
         return {"ok": False, "error": describe(NotFoundError("There is no such stream."))}
-    return {
+    ack: Ack = {
         "ok": True,
         "stream": outcome.stream,
         "position": outcome.position.as_json(),
@@ -94,6 +130,10 @@ def _ack_of(outcome: Outcome | None) -> Ack:
         "more": outcome.more,
         "reset": outcome.reset.as_json() if outcome.reset else None,
     }
+    if outcome.stream in rosters:
+        roster = rosters[outcome.stream]
+        ack["presence"] = roster.as_json() if roster else None
+    return ack
 
 
 def _unsubscribe(
@@ -106,6 +146,7 @@ def _unsubscribe(
         raise NotFoundError("You do not watch this stream.")
     connection.streams.discard(stream)
     gateway.parts.node.unsubscribe(connection, stream)
+    gateway.hide(connection, stream)
     return {}
 
 
@@ -189,6 +230,13 @@ def _read(gateway: Gateway, connection: Connection, packet: packets.Read, _reply
     return mark.as_json()
 
 
+def _presence_set(
+    gateway: Gateway, connection: Connection, packet: packets.PresenceSet, _reply: Reply
+) -> Ack:
+    gateway.parts.presence.set_status(connection.id, packet.status)
+    return {}
+
+
 def _auth_refresh(
     gateway: Gateway, connection: Connection, packet: packets.AuthRefresh, _reply: Reply
 ) -> Ack:
@@ -205,5 +253,6 @@ HANDLERS: dict[str, Handler] = {
     "message.delete": _message_delete,
     "typing": _typing,
     "read": _read,
+    "presence.set": _presence_set,
     "auth.refresh": _auth_refresh,
 }

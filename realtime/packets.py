@@ -40,6 +40,7 @@ class Subscribe(Input):
     stream: StreamName
     after: At | None = None
     history: Annotated[int, Field(ge=0, le=MAX_PAGE_EVENTS)] = 0
+    presence: bool = False
     limit: Limit = 500
 
 
@@ -50,9 +51,10 @@ class Unsubscribe(Input):
 
 
 class Resume(Input):
-    """Follow many streams again, each from where the client stands."""
+    """Follow many streams again, each from where the client stands; be present in some."""
 
     positions: Annotated[dict[StreamName, At], Field(max_length=1000)]
+    presence: Annotated[list[StreamName], Field(max_length=1000)] = Field(default_factory=list)
 
 
 class Publish(Input):
@@ -103,6 +105,14 @@ class Read(Input):
     offset: Offset
 
 
+class PresenceSet(Input):
+    """Set the status that this connection is seen with."""
+
+    status: Annotated[
+        str, StringConstraints(min_length=1, max_length=32, pattern=r"^[a-z][a-z0-9_-]*$")
+    ]
+
+
 class AuthRefresh(Input):
     """Go on with a fresh access token of the same user."""
 
@@ -125,6 +135,7 @@ PACKETS: dict[str, type[Input]] = {
     "message.delete": MessageDelete,
     "typing": Typing,
     "read": Read,
+    "presence.set": PresenceSet,
     "auth.refresh": AuthRefresh,
 }
 

@@ -83,6 +83,11 @@ class Connection:
         """Whose connection it is."""
         return self.caller.user_id
 
+    @property
+    def session_id(self) -> str:
+        """The login session behind it: one device."""
+        return self.caller.session_id
+
     def is_over(self) -> bool:
         """Tell whether nothing more is to be done for it."""
         return self.is_ending or bool(self._socket.closed)

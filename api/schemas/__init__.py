@@ -56,6 +56,7 @@ from api.schemas.notifications import (
     NotificationsRead,
     UnreadCount,
 )
+from api.schemas.presence import OnlineUser, OnlineUsers, PresenceQuery, Present, Roster
 
 __all__ = [
     "Channel",
@@ -84,12 +85,16 @@ __all__ = [
     "NotificationQuery",
     "Notifications",
     "NotificationsRead",
+    "OnlineUser",
+    "OnlineUsers",
     "Output",
     "OwnMembership",
     "Page",
     "PageQuery",
     "PasswordChange",
     "Position",
+    "PresenceQuery",
+    "Present",
     "Problem",
     "Profile",
     "PublishMany",
@@ -100,6 +105,7 @@ __all__ = [
     "ReadPut",
     "Register",
     "Reset",
+    "Roster",
     "Session",
     "StreamEventCreate",
     "Sync",

@@ -14,6 +14,7 @@ from api.schemas.common import (
     SearchText,
     Time,
 )
+from api.schemas.presence import Roster
 from core.fields import (
     Body,
     DataObject,
@@ -83,7 +84,7 @@ class Sync(Output):
     members: list[Member] = Field(description="At most 200; the rest by /members.")
     member_count: int
     messages: list[Message] = Field(description="The newest, oldest first.")
-    presence: None = Field(None, description="Null: this version has no presence.")
+    presence: Roster | None = Field(description="Null: not known for the moment.")
     read_offset: int
     unread: int = Field(description="Counted up to 1000.")
     position: Position

@@ -10,7 +10,6 @@ from core.events import Event
 from core.pages import Json, PageRequest
 from core.positions import Position, Reset, StreamState, judge_resume
 from core.services import access
-from core.services.batch import Batch
 from core.store import channels, log, messages
 from core.store.database import Database
 
@@ -78,7 +77,6 @@ class LogReader:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._states = Batch(self._read_states)
 
     def read(self, wishes: Mapping[str, Wish], limit: int, max_bytes: int) -> dict[str, LogPage]:
         """Read pages of many streams at one moment; together they stay within `max_bytes`.
@@ -88,15 +86,9 @@ class LogReader:
         Raises:
             UnavailableError.
         """
-        # Who begins at the top wants no events: where the stream stands is all there is to read.
-        plain = [name for name, wish in wishes.items() if wish == Wish()]
-        states = self._states.find(plain) if plain else {}
-        pages = {name: LogPage(s, [], s.position, False, None) for name, s in states.items()}
-        rest = [name for name in wishes if name not in plain]
-        if not rest:
-            return pages
+        pages: dict[str, LogPage] = {}
         with self._db.snapshot() as conn:
-            for name, state in log.states(conn, rest).items():
+            for name, state in log.states(conn, wishes).items():
                 page = page_after(conn, state, _start(wishes[name], state), limit, max_bytes)
                 max_bytes -= sum(len(event.json) for event in page.events)
                 pages[name] = page
@@ -108,9 +100,6 @@ class LogReader:
         Raises:
             UnavailableError.
         """
-        return self._read_states(streams)
-
-    def _read_states(self, streams: Iterable[str]) -> dict[str, StreamState]:
         with self._db.read() as conn:
             return log.states(conn, streams)
 

@@ -131,7 +131,7 @@ class TestSync:
         assert found["members"] == walk(ada, f"/channels/{channel['id']}/members")
         assert found["member_count"] == 2
         assert (found["read_offset"], found["unread"]) == (4, 2)
-        assert found["presence"] is None
+        assert found["presence"] == {"count": 0, "people": []}
         assert found["position"]["offset"] == top["offset"] == 6
 
     def test_the_newest_messages_oldest_first(self, ada, channel):

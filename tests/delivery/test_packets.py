@@ -15,6 +15,8 @@ from core.errors import NotFoundError
 from realtime.gateway import Gateway, GatewayLimits, Parts
 from realtime.handlers import HANDLERS
 from realtime.hub import Hub
+from realtime.presence import Presence, PresenceLimits
+from realtime.presence_memory import MemoryPresence
 from realtime.transport import Connection, ConnectionLimits
 from tests.delivery.raw import RawSocket
 from tests.delivery.reader import Reader
@@ -161,13 +163,17 @@ class FakeNode:
     def tell_controls_to(self, _listener: Any) -> None:
         """Nothing is ever lost here."""
 
-    def subscribe(self, watcher: Any, *_more: Any) -> None:
+    def subscribe(self, watcher: Any, *_more: Any, **_prepare: Any) -> None:
         self.watched.append(watcher)
 
     def unsubscribe(self, watcher: Any, _stream: str) -> bool:
         if watcher in self.watched:
             self.watched.remove(watcher)
         return True
+
+
+def emit_nothing(signal: Any, but: Any = None) -> None:
+    """Nobody watches here."""
 
 
 class TestTheGateway:
@@ -182,7 +188,8 @@ class TestTheGateway:
 
     def make_gateway(self, connection: Connection, handlers: Any, db: Any = None) -> Gateway:
         limits = GatewayLimits(ConnectionLimits(2**20, 1000, 10), 10, 65_536, 10, 25, 20)
-        parts: Any = Parts(db, FakeNode(), None, None, None, "node", limits)  # type: ignore[arg-type]
+        nobody = Presence(MemoryPresence(), emit_nothing, PresenceLimits())
+        parts: Any = Parts(db, FakeNode(), nobody, None, None, None, "node", limits)  # type: ignore[arg-type]
         gateway = Gateway(SocketIO(Flask(__name__), async_mode="threading"), parts, handlers)
         gateway.connections.add("sid", connection)
         return gateway
