@@ -3,6 +3,7 @@
 import secrets
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,14 @@ from api.parts import Parts as ApiParts
 from api.routing import Api
 from api.tokens import Tokens
 from config import Settings, SettingsError, with_secret
-from core.callers import Caller
 from core.metrics import GREENLETS, SESSIONS
 from core.passwords import Passwords
 from core.services import accounts as account_services
 from core.services.access_log import AccessLog
 from core.services.callers import Callers
 from core.services.history import LogReader
+from core.services.lookups import Lookups
 from core.services.retention import Retention
-from core.store.accounts import user_json
 from core.store.database import Database
 from core.store.models import db as flask_db
 from core.store.schema import schema_is_current
@@ -187,7 +187,7 @@ def create_app(settings: Settings) -> Fanfare:
         NodeLimits(compare_interval_s=settings.compare_interval_s),
     )
     db.announce_to(node.committed)
-    callers = Callers(db)
+    callers = Callers(partial(account_services.authenticate, db))
     seen = _make_presence(settings, node_id, node)
     _add_api(flask, settings, db, callers, tokens, node, seen)
     gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id, seen)
@@ -198,8 +198,9 @@ def create_app(settings: Settings) -> Fanfare:
         # Around all, so that sockets are judged by the address that the client called, too.
         hops = settings.trusted_proxies
         flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    access_watch = AccessWatch(AccessLog(db), node.on_control)
+    access_watch = AccessWatch(AccessLog(db), node.act_on)
     node.tell_controls_to(access_watch.on_control)
+    node.judge_controls_by(access_watch.is_new)
     for end in (access_watch.stop, seen.stop, node.stop, db.close):
         drain.at_end(end)
     return Fanfare(settings, flask, db, tokens, node, gateway, access_watch, seen, drain)
@@ -322,9 +323,6 @@ def _add_gateway(
     node_id: str,
     seen: Presence,
 ) -> Gateway:
-    def get_profile(caller: Caller) -> dict[str, object]:
-        return user_json(account_services.get_me(db, caller))
-
     options: dict[str, Any] = {
         "transports": settings.transports.split(","),
         "cors_allowed_origins": origin_check(settings.origins),
@@ -354,7 +352,7 @@ def _add_gateway(
         ping_timeout_s=settings.ping_timeout_s,
     )
     parts = GatewayParts(
-        db, node, seen, callers, tokens.verify_access, get_profile, node_id, limits
+        db, node, seen, callers, tokens.verify_access, Lookups(db), node_id, limits
     )
     return Gateway(socketio, parts, HANDLERS)
 

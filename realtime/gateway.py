@@ -27,9 +27,9 @@ from core.errors import (
 )
 from core.events import Control, user_stream
 from core.metrics import PACKETS
-from core.services import access
 from core.services.callers import Callers
 from core.services.history import Wish
+from core.services.lookups import Lookups
 from core.store.database import Database
 from core.times import now_ms, to_rfc3339
 from core.validation import check
@@ -70,7 +70,7 @@ class Parts:
     presence: Presence
     callers: Callers
     verify: Callable[[str], Claims]
-    get_profile: Callable[[Caller], dict[str, Any]]
+    lookups: Lookups
     node_id: str
     limits: GatewayLimits
 
@@ -129,7 +129,8 @@ class Gateway:
         _log.info("connected", connection=connection.id, user=caller.user_id)
 
     def _authenticate(self, token: str) -> Caller:
-        return self.parts.callers.authenticate(self.parts.verify(token))
+        claims = self.parts.verify(token)
+        return self.parts.callers.authenticate(claims, self.parts.lookups.authenticate)
 
     def is_connected(self, sid: str) -> bool:
         """Tell whether a client was accepted."""
@@ -159,7 +160,7 @@ class Gateway:
 
     def _greet(self, connection: Connection) -> None:
         own = user_stream(connection.user_id)
-        profile = self.parts.get_profile(connection.caller)
+        profile = self.parts.lookups.profile(connection.user_id)
         if connection.is_over():
             return
         connection.streams.add(own)
@@ -321,12 +322,12 @@ class Gateway:
     def _check_access(self, connection: Connection, streams: set[str]) -> None:
         before = connection.caller
         try:
-            caller = self.parts.callers.authenticate(_claims_of(before))
+            claims, lookups = _claims_of(before), self.parts.lookups
+            caller = self.parts.callers.authenticate(claims, lookups.authenticate)
             if connection.caller is before:
                 # Else it went on with a fresh token meanwhile.
                 connection.caller = caller
-            with self.parts.db.read() as conn:
-                kept = access.readable_streams(conn, caller, streams)
+            kept = lookups.readable_streams(caller, streams)
         except FanfareError as error:
             # In doubt, out: the client comes back and is judged anew.
             retry = "never" if isinstance(error, TokenRevokedError) else "now"

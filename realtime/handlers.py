@@ -13,7 +13,7 @@ from core.errors import (
     describe,
 )
 from core.events import user_stream
-from core.services import access, messages, publish, reads
+from core.services import messages, publish, reads
 from core.services.history import Wish
 from realtime import packets
 from realtime.gateway import Gateway, Handler, Reply
@@ -106,8 +106,7 @@ def _resolve(gateway: Gateway, connection: Connection, asked: Iterable[str]) -> 
     # not yet: so read again whenever some access ended meanwhile.
     while True:
         seen = gateway.access_changes
-        with gateway.parts.db.read() as conn:
-            names = access.readable_streams(conn, connection.caller, asked)
+        names = gateway.parts.lookups.readable_streams(connection.caller, asked)
         if seen == gateway.access_changes:
             return names
 

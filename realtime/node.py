@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 _PATIENCE_S = 0.02
 _COMPARE_AT_ONCE = 500
 # So long are streams collected that the bus took up: after a reconnect it is all of them.
-_JOINED_S = 0.02
+_JOINED_S = 0.1
 _REPAIR_EVENTS = 500
 
 
@@ -74,6 +74,7 @@ class Node:
         self._tracks: dict[str, Track] = {}
         self._budget = TailBudget(limits.tail_bytes)
         self._control_listeners: list[Callable[[Control], None]] = []
+        self._is_news: Callable[[Control], bool] = lambda _control: True
         # Streams that the bus took up a moment ago, still to be compared with the log.
         self._joined: set[str] = set()
         self._stopped = False
@@ -96,6 +97,10 @@ class Node:
         """Say who acts on lost access. The listener must not wait for anything."""
         self._control_listeners.append(listener)
 
+    def judge_controls_by(self, is_news: Callable[[Control], bool]) -> None:
+        """Say who knows what was acted on already: word of the bus may be seconds old."""
+        self._is_news = is_news
+
     # What comes from this node's own commits.
 
     def committed(self, events: list[Event], controls: list[Control]) -> None:
@@ -106,7 +111,7 @@ class Node:
             self.on_hint(hint)
             self._bus.publish(hint)
         for control in controls:
-            self.on_control(control)
+            self.act_on(control)
             self._bus.control(control)
 
     def emit_signal(self, signal: Signal, but: Watcher | None = None) -> None:
@@ -132,7 +137,12 @@ class Node:
         give(signal.stream, Frame("signal", signal.json), but)
 
     def on_control(self, control: Control) -> None:
-        """Take word of lost access."""
+        """Take word of lost access; it may be late, and known by another way already."""
+        if self._is_news(control):
+            self.act_on(control)
+
+    def act_on(self, control: Control) -> None:
+        """Have everybody here act on lost access."""
         for listener in self._control_listeners:
             listener(control)
 

@@ -5,28 +5,32 @@ which a revocation must take effect everywhere, and is dropped at once where it 
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from core.callers import Caller, Claims
 from core.errors import TokenExpiredError
 from core.events import Control
-from core.services import accounts
-from core.store.database import Database
 from core.times import now_ms
 
 _KEEP_MS = 500
 _MOST = 10_000
 
 
-class Callers:
-    """Turns claims into callers."""
+Authenticate = Callable[[Claims], Caller]
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+
+class Callers:
+    """Turns claims into callers, by a look-up that raises where there is no such caller."""
+
+    def __init__(self, authenticate: Authenticate) -> None:
+        self._authenticate = authenticate
         self._known: OrderedDict[tuple[str, str], tuple[int, Caller]] = OrderedDict()
         self._controls = 0
 
-    def authenticate(self, claims: Claims) -> Caller:
+    def authenticate(self, claims: Claims, look_up: Authenticate | None = None) -> Caller:
         """Tell who is calling, as of after the last control that this node heard of.
+
+        `look_up` is a way to authenticate other than this one's own.
 
         Raises:
             TokenExpiredError, TokenRevokedError.
@@ -37,19 +41,19 @@ class Callers:
             if claims.expires_at_ms <= now:
                 raise TokenExpiredError("The token has expired.")
             return known[1]
-        caller = self._look_up(claims)
+        caller = self._look_up(claims, look_up or self._authenticate)
         self._known[key] = (now + _KEEP_MS, caller)
         self._known.move_to_end(key)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
         return caller
 
-    def _look_up(self, claims: Claims) -> Caller:
+    def _look_up(self, claims: Claims, look_up: Authenticate) -> Caller:
         # A session that ends while we read may be read as still good, and whoever acts on its
         # end may look before we are done. So: read again whenever something ended meanwhile.
         while True:
             seen = self._controls
-            caller = accounts.authenticate(self._db, claims)
+            caller = look_up(claims)
             if seen == self._controls:
                 return caller
 

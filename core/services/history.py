@@ -10,6 +10,7 @@ from core.events import Event
 from core.pages import Json, PageRequest
 from core.positions import Position, Reset, StreamState, judge_resume
 from core.services import access
+from core.services.batch import Batch
 from core.store import channels, log, messages
 from core.store.database import Database
 
@@ -77,6 +78,7 @@ class LogReader:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._states = Batch(self._read_states)
 
     def read(self, wishes: Mapping[str, Wish], limit: int, max_bytes: int) -> dict[str, LogPage]:
         """Read pages of many streams at one moment; together they stay within `max_bytes`.
@@ -86,9 +88,15 @@ class LogReader:
         Raises:
             UnavailableError.
         """
-        pages: dict[str, LogPage] = {}
+        # Who begins at the top wants no events: where the stream stands is all there is to read.
+        plain = [name for name, wish in wishes.items() if wish == Wish()]
+        states = self._states.find(plain) if plain else {}
+        pages = {name: LogPage(s, [], s.position, False, None) for name, s in states.items()}
+        rest = [name for name in wishes if name not in plain]
+        if not rest:
+            return pages
         with self._db.snapshot() as conn:
-            for name, state in log.states(conn, wishes).items():
+            for name, state in log.states(conn, rest).items():
                 page = page_after(conn, state, _start(wishes[name], state), limit, max_bytes)
                 max_bytes -= sum(len(event.json) for event in page.events)
                 pages[name] = page
@@ -100,6 +108,9 @@ class LogReader:
         Raises:
             UnavailableError.
         """
+        return self._read_states(streams)
+
+    def _read_states(self, streams: Iterable[str]) -> dict[str, StreamState]:
         with self._db.read() as conn:
             return log.states(conn, streams)
 

@@ -154,6 +154,27 @@ def find_live(conn: Connection, session_id: str, user_id: str) -> Any:
     return conn.execute(_LIVE, {"session": session_id, "user": user_id}).one_or_none()
 
 
+def find_live_many(conn: Connection, session_ids: list[str]) -> dict[str, Any]:
+    """Read the same of many sessions: `{session id: row}`, each with its `user_id`."""
+    query = select(
+        sessions.c.id,
+        sessions.c.user_id,
+        sessions.c.revoked_ms,
+        sessions.c.expires_ms,
+        users.c.username,
+        users.c.is_admin,
+        users.c.disabled,
+    ).join_from(sessions, users)
+    rows = conn.execute(query.where(sessions.c.id.in_(session_ids))).all()
+    return {row.id: row for row in rows}
+
+
+def find_users(conn: Connection, user_ids: list[str]) -> dict[str, Row[Any]]:
+    """Read many users: `{id: row}`."""
+    rows = conn.execute(select(users).where(users.c.id.in_(user_ids))).all()
+    return {row.id: row for row in rows}
+
+
 def rotate(
     write: Write, session_id: str, used: str, fresh: str, now_ms: int, until_ms: int
 ) -> bool:

@@ -1,5 +1,6 @@
 """Channels, their members, and how far each user has read."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -94,20 +95,23 @@ def find_access_at(conn: Connection, ref: str, user_id: str) -> Any:
     return conn.execute(query, {"ref": ref, "caller": user_id}).one_or_none()
 
 
-def readable_among(
-    conn: Connection, refs: list[str], user_id: str, *, is_admin: bool
-) -> dict[str, str]:
-    """Look up those of many channels that a user may read: `{id or slug: id}`."""
-    if not refs:
-        return {}
-    readable = or_(channels.c.kind == "public", members.c.role.is_not(None))
-    if is_admin:
-        readable = or_(readable, channels.c.kind != "direct")
-    query = _ACCESS.with_only_columns(channels.c.id, channels.c.slug).where(
-        or_(channels.c.id.in_(refs), channels.c.slug.in_(refs)), readable
+def roles_among(conn: Connection, refs: list[str], user_ids: list[str]) -> Sequence[Any]:
+    """Read many channels by id or slug, with the roles of many users: a row for each role.
+
+    A channel in which none of them is a member has one row, without user and role.
+    """
+    query = (
+        select(channels.c.id, channels.c.slug, channels.c.kind, members.c.user_id, members.c.role)
+        .join_from(
+            channels,
+            members,
+            and_(members.c.channel_id == channels.c.id, members.c.user_id.in_(user_ids)),
+            isouter=True,
+        )
+        .where(channels.c.deleted_ms.is_(None))
+        .where(or_(channels.c.id.in_(refs), channels.c.slug.in_(refs)))
     )
-    rows = conn.execute(query, {"caller": user_id}).all()
-    return {row.id: row.id for row in rows} | {row.slug: row.id for row in rows if row.slug}
+    return conn.execute(query).all()
 
 
 def find_direct(conn: Connection, pair: str) -> Row[Any] | None:

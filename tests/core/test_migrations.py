@@ -5,7 +5,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask_migrate import Migrate, downgrade, upgrade
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 import app
 import config
@@ -74,3 +74,20 @@ class TestMigrations:
         ]
 
         assert nameless == []
+
+
+class TestRollingDeployments:
+    def test_tables_of_a_newer_version_are_current(self, fanfare):
+        """Old nodes stay ready after the new version's migration ran."""
+        with fanfare.flask.app_context():
+            upgrade()
+        with fanfare.db.write() as write:
+            write.conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+        assert schema_is_current(fanfare.db)
+
+    def test_tables_of_an_older_version_are_not(self, fanfare):
+        with fanfare.flask.app_context():
+            upgrade(revision="0001")
+
+        assert not schema_is_current(fanfare.db)

@@ -20,21 +20,23 @@ class FakeCallers:
     def __init__(self, meanwhile) -> None:
         self.meanwhile = meanwhile
 
-    def authenticate(self, claims):
+    def authenticate(self, claims, _look_up):
         self.meanwhile()
         return Caller(claims.user_id, "ada", claims.session_id, True, 2**53)
 
 
-class FakeDatabase:
-    """It does not answer: enough is known by then."""
+class FakeLookups:
+    """The database does not answer: enough is known by then."""
 
-    def read(self):
+    authenticate = None
+
+    def readable_streams(self, caller, asked):
         raise UnavailableError("It does not answer.")
 
 
 def check(connection, meanwhile) -> None:
     gateway = Gateway.__new__(Gateway)
-    parts = SimpleNamespace(callers=FakeCallers(meanwhile), db=FakeDatabase())
+    parts = SimpleNamespace(callers=FakeCallers(meanwhile), lookups=FakeLookups())
     gateway.parts = parts  # type: ignore[assignment] # what is not asked for is left out
     gateway._check_access(connection, set())
 
