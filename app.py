@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from api import (
 from api.cache import PageCache
 from api.cursors import Cursors
 from api.limits import RateLimits
+from api.limits_redis import make_store
 from api.parts import Parts as ApiParts
 from api.routing import Api
 from api.tokens import Tokens
@@ -251,6 +253,12 @@ def _make_presence_store(settings: Settings, node_id: str) -> PresenceStore:
     )
 
 
+def _store_of_limits(settings: Settings) -> Callable[[], Any] | None:
+    if not settings.redis_url:
+        return None
+    return partial(make_store, _redis_address(settings).client, settings.redis_prefix)
+
+
 def _add_api(
     flask: Flask,
     settings: Settings,
@@ -267,7 +275,9 @@ def _add_api(
         tokens=tokens,
         cursors=Cursors(settings.secret_key),
         limits=RateLimits(
-            is_on=settings.rate_limits == "on", events_per_s=settings.max_events_per_s
+            is_on=settings.rate_limits == "on",
+            events_per_s=settings.max_events_per_s,
+            make_store=_store_of_limits(settings),
         ),
         pages=PageCache(_PAGE_CACHE_BYTES),
         emit_signal=node.emit_signal,

@@ -1,10 +1,17 @@
-"""How often may somebody call: per address where nobody is known yet, else per user."""
+"""How often may somebody call: per address where nobody is known yet, else per user.
+
+Guesses at passwords and new accounts are counted over all nodes, where they share a store: many
+nodes must not be many tries. All else is counted by each node, which costs no round trip.
+"""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
-from limits.storage import MemoryStorage
+import structlog
+from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, Storage
 from limits.strategies import MovingWindowRateLimiter
 
 from core.errors import RateLimitedError
@@ -19,12 +26,31 @@ class Standing:
     reset_s: int
 
 
-class RateLimits:
-    """Counts calls of this process. Off, it lets everything pass."""
+_log = structlog.get_logger(__name__)
 
-    def __init__(self, *, is_on: bool, events_per_s: float) -> None:
+_SHARED = {"login", "login_address", "register", "refresh"}
+# A store that failed is let be for so long: meanwhile this node counts alone.
+_PAUSE_S = 5.0
+
+
+class RateLimits:
+    """Counts calls. Off, it lets everything pass.
+
+    `make_store` makes the store that all nodes share; None: there is one node.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_on: bool,
+        events_per_s: float,
+        make_store: Callable[[], Storage] | None = None,
+    ) -> None:
         self._is_on = is_on
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._make_store = make_store
+        self._shared: MovingWindowRateLimiter | None = None
+        self._paused_until_s = 0.0
         self._items = {
             # Guessing a password, or making accounts, is slow.
             "login": RateLimitItemPerMinute(10),
@@ -46,9 +72,32 @@ class RateLimits:
         if not self._is_on:
             return None
         item = self._items[name]
-        allowed = self._limiter.hit(item, who)
-        stats = self._limiter.get_window_stats(item, who)
-        reset_s = max(0.0, stats.reset_time - time.time())
-        if not allowed:
-            raise RateLimitedError("Too many calls.", max(1.0, reset_s))
-        return Standing(item.amount, stats.remaining, int(reset_s) + 1)
+        # Counted here too, so that nobody begins anew when the store is away.
+        here = _count(self._own, item, f"{name} {who}")
+        there = self._count_together(item, f"{name} {who}") if name in _SHARED else None
+        return _judge(there if there is not None and there.remaining < here.remaining else here)
+
+    def _count_together(self, item: RateLimitItem, who: str) -> Standing | None:
+        if self._make_store is None or time.monotonic() < self._paused_until_s:
+            return None
+        try:
+            if self._shared is None:
+                self._shared = MovingWindowRateLimiter(self._make_store())
+            return _count(self._shared, item, who)
+        except StorageError as error:
+            _log.warning("counting together failed", reason=type(error.storage_error).__name__)
+            self._paused_until_s = time.monotonic() + _PAUSE_S
+            return None
+
+
+def _count(limiter: MovingWindowRateLimiter, item: RateLimitItem, who: str) -> Standing:
+    is_allowed = limiter.hit(item, who)
+    stats = limiter.get_window_stats(item, who)
+    reset_s = max(0.0, stats.reset_time - time.time())
+    return Standing(item.amount, stats.remaining if is_allowed else -1, int(reset_s) + 1)
+
+
+def _judge(standing: Standing) -> Standing:
+    if standing.remaining < 0:
+        raise RateLimitedError("Too many calls.", float(standing.reset_s))
+    return standing
