@@ -122,5 +122,5 @@ class TestErrors:
             *("bad_request", "invalid", "unauthorized", "token_expired", "token_revoked"),
             *("forbidden", "not_found", "conflict", "precondition_failed", "too_large"),
             *("rate_limited", "too_many_connections", "too_many_subscriptions"),
-            *("unavailable", "internal"),
+            *("draining", "unavailable", "internal"),
         }
