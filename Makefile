@@ -22,7 +22,7 @@ LOCK := $(PY) -m uv pip compile pyproject.toml --quiet --universal --python-vers
 # A virtual environment whose interpreter was removed is set up again.
 $(shell test -x $(PY) || rm -f $(RUNTIME) $(DEV))
 
-.PHONY: help run test check bench lock format clean setup
+.PHONY: help run cluster test check bench lock format clean setup
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ help: ## List the commands
 run: $(RUNTIME) ## Install what is missing, migrate, and serve at http://127.0.0.1:5000 (PORT=… HOST=…)
 	@$(PY) run.py migrate
 	@exec $(PY) run.py serve
+
+cluster: $(DEV) ## Serve by three nodes behind nginx, with a PostgreSQL and a Redis of their own (PORT=… NODES=…)
+	@exec $(PY) -m cluster $(ARGS)
 
 test: $(DEV) node ## Install what is missing and run every test (ARGS="-k resume -x" goes to pytest)
 	@$(PY) -m pytest $(ARGS)

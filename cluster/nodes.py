@@ -46,6 +46,7 @@ class Node:
         self._root = root
         self._settings = {"HOST": LOOPBACK, "INSTANCE_PATH": folder, **settings}
         self._process = Process(name, folder / "server.log")
+        self._told = 0  # bytes of the log before the last start
 
     @property
     def port(self) -> int:
@@ -107,11 +108,22 @@ class Node:
 
         Raises: ProcessError, with the log, when it doesn't in time.
         """
-        told = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self.launch()
+        self.wait_until_it_serves(deadline_s=deadline_s)
+
+    def launch(self) -> None:
+        """Start the process, and don't wait for it."""
+        self._told = self.log_path.stat().st_size if self.log_path.exists() else 0
         if self._has_workers() and not self._port():
             self._settings["PORT"] = free_port()
         self._process.start(self._serve_command(), env=self.environment(), cwd=self.folder)
-        self.url = self._wait_until_it_serves(told, deadline_s)
+
+    def wait_until_it_serves(self, *, deadline_s: float = 30.0) -> None:
+        """Wait until it takes calls.
+
+        Raises: ProcessError, with the log, when it doesn't in time.
+        """
+        self.url = self._wait_for_url(self._told, deadline_s)
         self._settings["PORT"] = self.port
 
     def wait_until_ready(self, *, deadline_s: float = 60.0) -> None:
@@ -194,7 +206,7 @@ class Node:
         place = ["--chdir", str(self._root), "--config", config]
         return [sys.executable, "-m", "gunicorn", *place, "run:app"]
 
-    def _wait_until_it_serves(self, told: int, deadline_s: float) -> str:
+    def _wait_for_url(self, told: int, deadline_s: float) -> str:
         end = time.monotonic() + deadline_s
         while time.monotonic() < end:
             ended = not self.is_running()

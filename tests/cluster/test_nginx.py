@@ -33,6 +33,7 @@ class StandIn(ThreadingHTTPServer):
         self.asked: Counter[str] = Counter()
         self.connections = 0
         self.hangs_up = False
+        self.is_draining = False
         self.is_away = False
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -62,6 +63,11 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.server.hangs_up:
             self.close_connection = True
+            return
+        if self.server.is_draining:
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         if self.headers.get("Upgrade"):
             self.send_response(101)
@@ -245,6 +251,13 @@ class TestLostNodes:
     def test_a_call_that_changes_nothing_is_repeated(self, nginx, http, nodes):
         nodes["n1"].hangs_up = nodes["n2"].hangs_up = True
         answers = [ask(http, nginx, "/api/v1/me") for _ in range(6)]
+
+        assert [answer.json()["node"] for answer in answers] == ["n3"] * 6
+
+    def test_a_handshake_that_a_draining_node_refuses_goes_to_another_one(self, nginx, http, nodes):
+        """A rolling restart shows nobody an error."""
+        nodes["n1"].is_draining = nodes["n2"].is_draining = True
+        answers = [ask(http, nginx) for _ in range(6)]
 
         assert [answer.json()["node"] for answer in answers] == ["n3"] * 6
 

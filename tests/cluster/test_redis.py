@@ -114,8 +114,9 @@ class TestRedisServer:
 
     def test_a_taken_port_is_no_start(self, own_redis):
         """The other one would answer in its place."""
-        with pytest.raises(ProcessError, match="Address already in use"):
-            RedisServer(RedisOptions(port=own_redis.port)).start()
+        second = RedisServer(RedisOptions(port=own_redis.port))
+        with pytest.raises(ProcessError, match="Address already in use"), second:
+            pass
 
     def test_the_one_of_the_wheel_serves_where_none_is_installed(self, monkeypatch):
         monkeypatch.delenv("FANFARE_REDIS_BIN", raising=False)
