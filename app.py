@@ -35,7 +35,6 @@ from api.parts import Parts as ApiParts
 from api.routing import Api
 from api.tokens import Tokens
 from config import Settings, SettingsError, with_secret
-from core.metrics import GREENLETS, SESSIONS
 from core.passwords import Passwords
 from core.services import accounts as account_services
 from core.services.access_log import AccessLog
@@ -101,6 +100,11 @@ class Fanfare:
         if self.drain is None:
             raise ValueError("only a whole node has an end")
         return self.drain
+
+    def measure(self) -> None:
+        """Set the gauges that are not kept up to date all the time."""
+        if self.gateway is not None:
+            self.gateway.measure()
 
 
 def create_core(settings: Settings) -> Fanfare:
@@ -304,16 +308,10 @@ def _add_system(flask: Flask, db: Database, node: Node, gateway: Gateway, drain:
                     "bus": node.hears_others,
                 },
                 lambda: drain.has_begun,
-                lambda: measure(gateway),
+                gateway.measure,
             ),
         )
     )
-
-
-def measure(gateway: Gateway) -> None:
-    """Set the gauges that are not kept up to date all the time."""
-    GREENLETS.set(green.count_greenlets())
-    SESSIONS.set(gateway.count_sessions())
 
 
 def _guard_sockets(flask: Flask, settings: Settings, gateway: Gateway, drain: Drain) -> None:

@@ -7,6 +7,7 @@ checked before anything that they could break is loaded.
 import argparse
 import functools
 import getpass
+import json
 import signal
 import sys
 from pathlib import Path
@@ -30,6 +31,10 @@ Settings come from the environment and from a .env file; `check-config` lists th
 """
 _LONGEST_TTL_S = 10 * 365 * 86_400
 READY = "Fanfare {version} is ready at {url}"
+_NO_TABLES = (
+    "The database does not answer, or has not the tables of this version.\n"
+    "Check DATABASE_URL, then run: python run.py migrate"
+)
 
 
 class CommandError(Exception):
@@ -63,7 +68,10 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add("serve", serve, "Serve HTTP and WebSocket (the default). Needs a migrated database.")
-    add("check-config", check_config, "Check the settings and list them; secrets are not shown.")
+    check = add(
+        "check-config", check_config, "Check the settings and list them; secrets are not shown."
+    )
+    check.add_argument("--json", action="store_true", help="for programs")
     add("migrate", migrate, "Make the tables, or bring them up to date.")
     admin = add("create-admin", create_admin, "Make an administrator, or make a user one.")
     admin.add_argument("username")
@@ -104,7 +112,7 @@ def serve(_arguments: argparse.Namespace) -> int:
             f"WORKERS is {settings.workers}, and `run.py serve` is one process. Run:\n"
             "  gunicorn -c gunicorn.conf.py run:app"
         )
-    from app import __version__, create_app, start_background
+    from app import create_app, start_background
     from core.store.schema import schema_is_current
     from realtime import green, green_server
     from realtime.memory import give_big_blocks_back
@@ -112,10 +120,7 @@ def serve(_arguments: argparse.Namespace) -> int:
     _look_for_redis(settings)
     fanfare = create_app(settings)
     if not schema_is_current(fanfare.db):
-        raise CommandError(
-            "The database does not answer, or has not the tables of this version.\n"
-            "Check DATABASE_URL, then run: python run.py migrate"
-        )
+        raise CommandError(_NO_TABLES)
     try:
         listener = green_server.listen(settings.host, settings.port)
     except OSError as error:
@@ -125,12 +130,17 @@ def serve(_arguments: argparse.Namespace) -> int:
     drain = fanfare.get_drain()
     stop = functools.partial(drain.begin_or_hurry, listener)
     green.on_signals({signal.SIGTERM: stop, signal.SIGINT: stop})
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{listener.getsockname()[1]}"
-    print(READY.format(version=__version__, url=url), flush=True)
-    print(f"  console {url}/   API {url}/docs   stop with Ctrl-C", flush=True)
+    _tell_ready(settings.host, listener.getsockname()[1])
     green_server.serve(listener, fanfare.flask, settings.worker_connections)
     return 0
+
+
+def _tell_ready(host: str, port: int) -> None:
+    from app import __version__
+
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    print(READY.format(version=__version__, url=url), flush=True)
+    print(f"  console {url}/   API {url}/docs   stop with Ctrl-C", flush=True)
 
 
 def _look_for_redis(settings: Settings) -> None:
@@ -140,26 +150,71 @@ def _look_for_redis(settings: Settings) -> None:
         print("Redis does not answer: this node is not ready until it does.", file=sys.stderr)
 
 
-def wsgi_app() -> Any:
-    """Make the application for a WSGI server whose worker has patched the standard library."""
+class NotPatchedError(RuntimeError):
+    """A WSGI server asks for the application in a process whose standard library blocks."""
+
+
+class WsgiApp:
+    """The application as a gunicorn worker serves it."""
+
+    def __init__(self, fanfare: "Fanfare") -> None:
+        self._fanfare = fanfare
+        self.drain = fanfare.get_drain()
+        self.most_connections = fanfare.settings.worker_connections
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Answer a request."""
+        return self._fanfare.flask(environ, start_response)
+
+    def measure(self) -> None:
+        """Set the gauges that are not kept up to date all the time."""
+        self._fanfare.measure()
+
+    def tell_ready(self, port: int) -> None:
+        """Say where the program is served."""
+        _tell_ready(self._fanfare.settings.host, port)
+
+
+def wsgi_app() -> WsgiApp:
+    """Make the application for a worker of gunicorn.
+
+    Raises:
+        NotPatchedError: nobody has patched the standard library.
+    """
+    from realtime import green
+
+    if not green.is_patched():
+        raise NotPatchedError(
+            "run:app is served by the worker of Fanfare, which makes it after the fork: leave "
+            "--preload (preload_app) out, and run\n  gunicorn -c gunicorn.conf.py run:app"
+        )
     from app import create_app, start_background
+    from core.store.schema import schema_is_current
+    from realtime.memory import give_big_blocks_back
 
     settings = load()
     _look_for_redis(settings)
     fanfare = create_app(settings)
+    if not schema_is_current(fanfare.db):
+        # No reason to end: where one worker is replaced, the others would end with it.
+        print(f"{_NO_TABLES}\nThis worker is not ready until then.", file=sys.stderr)
     start_background(fanfare)
-    return fanfare.flask
+    give_big_blocks_back()
+    return WsgiApp(fanfare)
 
 
-def check_config(_arguments: argparse.Namespace) -> int:
+def check_config(arguments: argparse.Namespace) -> int:
     """List the settings."""
     settings = load()
+    told = settings.model_dump()
+    for name in ("secret_key", "database_url", "redis_url"):
+        told[name] = "(set)" if told[name] else ""
+    if arguments.json:
+        print(json.dumps(told))
+        return 0
     for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
-        if name in ("secret_key", "database_url", "redis_url") and value:
-            value = "(set)"
         about = f"  # {field.description}" if field.description else ""
-        print(f"{name.upper()}={value}{about}")
+        print(f"{name.upper()}={told[name]}{about}")
     return 0
 
 

@@ -203,8 +203,7 @@ class Node:
         if not self._has_workers():
             return self._command("serve")
         config = str(self._root / "gunicorn.conf.py")
-        place = ["--chdir", str(self._root), "--config", config]
-        return [sys.executable, "-m", "gunicorn", *place, "run:app"]
+        return [sys.executable, "-m", "gunicorn", "--config", config, "run:app"]
 
     def _wait_for_url(self, told: int, deadline_s: float) -> str:
         end = time.monotonic() + deadline_s

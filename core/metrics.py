@@ -17,7 +17,11 @@ EVENTS = Counter("fanfare_events", "Events committed by this node.")
 DELIVERIES = Counter("fanfare_deliveries", "Events handed to watchers of this node.")
 REPAIRS = Counter("fanfare_repairs", "Reads of the log because a hint was missing.")
 CUTS = Counter("fanfare_cuts", "Connections cut off because they did not keep up.")
-BUS_UP = Gauge("fanfare_bus_up", "Whether this node's heartbeat over Redis comes round.")
+BUS_UP = Gauge(
+    "fanfare_bus_up",
+    "Whether this node's heartbeat over Redis comes round.",
+    multiprocess_mode="livemin",
+)
 BUS_HINTS = Counter("fanfare_bus_hints", "Hints of events heard from Redis, own ones too.")
 BUS_DROPPED = Counter("fanfare_bus_dropped", "Messages that could not be given to Redis.")
 BUS_STRANGE = Counter("fanfare_bus_strange", "Messages of nodes with another wire version.")

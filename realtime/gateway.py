@@ -26,7 +26,7 @@ from core.errors import (
     describe,
 )
 from core.events import Control, user_stream
-from core.metrics import PACKETS
+from core.metrics import GREENLETS, PACKETS, SESSIONS
 from core.services.callers import Callers
 from core.services.history import Wish
 from core.services.lookups import Lookups
@@ -371,9 +371,10 @@ class Gateway:
             connection.go_on_leaving()
         return self._wire.leave()
 
-    def count_sessions(self) -> int:
-        """Count the sessions of Engine.IO that are remembered, also of strangers."""
-        return len(self._server.eio.sockets)
+    def measure(self) -> None:
+        """Set the gauges that are not kept up to date all the time."""
+        GREENLETS.set(green.count_greenlets())
+        SESSIONS.set(len(self._server.eio.sockets))
 
 
 def _claims_of(caller: Caller) -> Claims:
