@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "commands": {*CORE, *EDGES, "config", "app", "tail"},
     "run": {*CORE, *EDGES, "config", "app", "commands"},
     "cluster": set(),  # starts programs, and knows what they are told alone
+    "gunicorn.conf": {"realtime"},
     "benchmarks": {*CORE, *EDGES, "config", "app", "cluster", "commands", "tests"},
     "tests": {*CORE, *EDGES, "config", "app", "commands", "logs", "run", "tail"}
     | {"benchmarks", "cluster", "migrations"},

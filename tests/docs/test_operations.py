@@ -48,9 +48,9 @@ class TestSettings:
         others = {"SIGTERM", "COMMIT", "UPDATE", "RETURNING", "BEGIN", "OFF", "NORMAL", "FULL"}
         others |= {"EXTRA", "GET", "PATCH", "POST", "PUT", "DELETE", "NOTE", "POSTGRES_PASSWORD"}
         others |= {
-            "REDIS_URL",
             "SO_REUSEPORT",
             "SIGHUP",
+            "SIGINT",
             "SIGQUIT",
             "TCP_NODELAY",
             "EVENTLET_NO_GREENDNS",
