@@ -54,6 +54,7 @@ class TestSettings:
             "SIGQUIT",
             "TCP_NODELAY",
             "EVENTLET_NO_GREENDNS",
+            "PROMETHEUS_MULTIPROC_DIR",
             "PSYCOPG_WAIT_FUNC",
             "TOKEN",
         }
