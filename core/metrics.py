@@ -29,7 +29,11 @@ ACCESS_MISSED = Counter(
     "fanfare_access_missed", "Ends of access learnt from the database, not from the bus."
 )
 PACKETS = Counter("fanfare_packets", "Packets handled.", ["event", "outcome"])
-PRESENT = Gauge("fanfare_present", "Streams that connections of this node are present in.")
+PRESENT = Gauge(
+    "fanfare_present",
+    "Streams that connections of this node are present in.",
+    multiprocess_mode=_LIVE,
+)
 PRESENCE_FAILURES = Counter("fanfare_presence_failures", "Calls for presence that failed.")
 PRESENCE_SWEPT = Counter("fanfare_presence_swept", "People swept away after nodes that died.")
 REQUESTS = Counter("fanfare_http_requests", "HTTP requests answered.", ["method", "status"])
