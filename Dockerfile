@@ -1,4 +1,5 @@
-# One node of Fanfare. `docker compose up` builds it and runs it with PostgreSQL.
+# One node of Fanfare. `docker compose up` builds it and runs it with all that it needs.
+# Alone: docker run --init --read-only --tmpfs /tmp …
 
 FROM python:3.11-slim-bookworm AS packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -30,6 +31,7 @@ EXPOSE 5000
 # Liveness asks no database: a database that is away must not end the node.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '5000')}/healthz\", timeout=4)"]
-# Watchers are told that the node stops, and come back to its successor.
+# Watchers are told that the node stops, and come back to another one.
 STOPSIGNAL SIGTERM
-CMD ["python", "run.py", "serve"]
+# Named by its container: so the proxy finds the node that a polling session lives in.
+CMD ["sh", "-c", "NODE_NAME=\"${NODE_NAME-$HOSTNAME}\" exec gunicorn --config gunicorn.conf.py run:app"]

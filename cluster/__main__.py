@@ -15,10 +15,12 @@ from pathlib import Path
 
 from cluster import process
 from cluster.cluster import DATABASE, Cluster, ClusterOptions
+from cluster.nodes import ROOT
 from cluster.process import ProcessError
 from cluster.redis import RedisOptions
 
 LOOK_EVERY_S = 0.2
+REDIS_CONF = ROOT / "deploy" / "redis" / "redis.conf"
 
 
 class _EndError(Exception):
@@ -58,7 +60,10 @@ def _options() -> ClusterOptions:
         port=int(os.environ.get("PORT") or 5000),
         folder=Path(folder) if folder else None,
         # Its port is open to everybody on this machine.
-        redis=RedisOptions(password=secrets.token_hex(24)),
+        redis=RedisOptions(
+            password=secrets.token_hex(24),
+            settings={"include": str(ROOT / "deploy/redis/redis.conf")},
+        ),
         settings=settings,
     )
 

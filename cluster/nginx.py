@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -185,7 +186,7 @@ class Nginx:
             "TEMP": str(self.folder),
             "ACCESS_LOG": str(self.folder / "access.log"),
             "MAX_BODY_BYTES": "1048576",
-            "CONNECTIONS": "8192",
+            "CONNECTIONS": str(min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
             # Everybody comes from one address here.
             "CONNECTS_PER_S": "10000",
             "CONNECT_BURST": "10000",

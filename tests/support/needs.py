@@ -6,6 +6,7 @@ CI, it fails instead: a green run there has run everything.
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -73,3 +74,22 @@ def require_redis_with_tls() -> Path:
 def require_nginx() -> Path:
     """Return the path of nginx."""
     return require(find_nginx(), "no nginx on PATH or in /usr/sbin (Debian: apt-get install nginx)")
+
+
+def require_compose() -> list[str]:
+    """Return the words that call Docker Compose; no engine is needed to judge a file."""
+    return require(find_compose(), "no docker compose (Debian: apt-get install docker-compose)")
+
+
+def find_compose() -> list[str] | None:
+    """Return them: one's own choice, the plugin of docker, or the program of that name."""
+    own = os.environ.get("FANFARE_COMPOSE")
+    docker, program = shutil.which("docker"), own or shutil.which("docker-compose")
+    if docker and not own and _says_its_version([docker, "compose"]):
+        return [docker, "compose"]
+    return [program] if program else None
+
+
+def _says_its_version(command: list[str]) -> bool:
+    done = subprocess.run([*command, "version"], check=False, capture_output=True)
+    return done.returncode == 0
