@@ -163,7 +163,9 @@ class RedisBus:
 
     def _add_link(self, name: str, pool: Any, beat: bytes) -> Link:
         def connect() -> Any:
-            connection = pool.make_connection()
+            # Not `make_connection`: the pool counts what it ever made, and refuses to go on
+            # after a hundred failures.
+            connection = pool.connection_class(**pool.connection_kwargs)
             connection.connect()
             return connection
 

@@ -78,7 +78,7 @@ class RawSocket:
             if text == "2":
                 self.send_text("3")
                 continue
-            packet = _parse(text)
+            packet = parse(text)
             self.packets.append(packet)
             return packet
 
@@ -131,7 +131,8 @@ class RawSocket:
         self._ws.shutdown()
 
 
-def _parse(text: str) -> Packet:
+def parse(text: str) -> Packet:
+    """Give the name and data of an Engine.IO packet, or of the Socket.IO packet in it."""
     if text.startswith("42"):
         name, data = json.loads(text[2:])
         return name, data
