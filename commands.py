@@ -192,7 +192,8 @@ def wsgi_app() -> WsgiApp:
     from core.store.schema import schema_is_current
     from realtime.memory import give_big_blocks_back
 
-    settings = load()
+    # The master has read the file, and given it on as far as it was right.
+    settings = load(dotenv=None)
     _look_for_redis(settings)
     fanfare = create_app(settings)
     if not schema_is_current(fanfare.db):
