@@ -4,6 +4,7 @@ Clients publish and watch over plain WebSockets, so that nothing mends what the 
 """
 
 import asyncio
+import functools
 import os
 import signal
 from contextlib import ExitStack
@@ -40,6 +41,28 @@ def top(person, channel: str) -> int:
     return int(person.get(f"/channels/{channel}/sync").json()["position"]["offset"])
 
 
+def wait_for_more(person, channel: str) -> None:
+    """Wait until the log has grown by some."""
+    goal = top(person, channel) + SOME
+    wait_until(lambda: top(person, channel) > goal, deadline_s=DEADLINE_S, every_s=0.2)
+
+
+def have_more_byes(clients: list[Follower], before: list[int]) -> bool:
+    return all(len(client.byes) > n for client, n in zip(clients, before, strict=True))
+
+
+def reload(server: Server) -> None:
+    """Have all workers replaced."""
+    before = set(workers_of(server))
+    os.kill(server.pid, signal.SIGHUP)
+
+    def are_new() -> bool:
+        now = set(workers_of(server))
+        return len(now) == len(before) and not now & before
+
+    wait_until(are_new, deadline_s=DEADLINE_S, every_s=0.2, what="new workers")
+
+
 def all_keys(person, channel: str) -> list[str]:
     """Give the keys of the log, in order."""
     keys: list[str] = []
@@ -58,39 +81,29 @@ class TestReload:
             body = {"name": "Rolling", "kind": "public", "slug": unique("rolling")}
             channel = str(ada.post("/channels", body).json()["id"])
             clients = [
-                Follower(pair.url, ada.access_token, f"channel:{channel}", f"c{number}").start()
+                Follower(
+                    pair.url, str(ada.access_token), f"channel:{channel}", f"c{number}"
+                ).start()
                 for number in range(CLIENTS)
             ]
             for client in clients:
                 stack.callback(client.stop)
                 client.publish(True)
             for _ in range(2):
-                goal = top(ada, channel) + SOME
-                wait_until(lambda g=goal: top(ada, channel) > g, deadline_s=DEADLINE_S, every_s=0.2)
-                before = set(workers_of(pair))
+                wait_for_more(ada, channel)
                 byes = [len(client.byes) for client in clients]
-                os.kill(pair.pid, signal.SIGHUP)
+                reload(pair)
                 wait_until(
-                    lambda b=before: len(now := set(workers_of(pair))) == 2 and not now & b,
-                    deadline_s=DEADLINE_S,
-                    every_s=0.2,
-                    what="two new workers",
-                )
-                wait_until(
-                    lambda b=byes: all(len(c.byes) > n for c, n in zip(clients, b, strict=True)),
+                    functools.partial(have_more_byes, clients, byes),
                     deadline_s=DEADLINE_S,
                     what="a goodbye for each",
                 )
-            goal = top(ada, channel) + SOME
-            wait_until(lambda: top(ada, channel) > goal, deadline_s=DEADLINE_S, every_s=0.2)
+            wait_for_more(ada, channel)
             for client in clients:
                 client.publish(False)
             wait_until(lambda: all(c.is_quiet() for c in clients), deadline_s=DEADLINE_S)
             last = top(ada, channel)
-            for client in clients:
-                wait_until(
-                    lambda c=client: c.offsets and c.offsets[-1] == last, deadline_s=DEADLINE_S
-                )
+            wait_until(lambda: all(c.offsets[-1] == last for c in clients), deadline_s=DEADLINE_S)
             keys = all_keys(ada, channel)
 
         assert [error for client in clients for error in client.errors] == []
@@ -113,13 +126,7 @@ class TestReload:
 
     def test_wrong_settings_leave_those_before_in_force(self, pair):
         (pair.folder / ".env").write_text("GRACE_S=never\n")
-        before = set(workers_of(pair))
-        os.kill(pair.pid, signal.SIGHUP)
-        wait_until(
-            lambda: len(now := set(workers_of(pair))) == 2 and not now & before,
-            deadline_s=DEADLINE_S,
-            every_s=0.2,
-        )
+        reload(pair)
         with registered(pair.url) as ada:
             assert ada.get("/me").status_code == 200
 
@@ -133,7 +140,9 @@ class TestTheEndOfAll:
             body = {"name": "End", "kind": "public", "slug": unique("end")}
             channel = str(ada.post("/channels", body).json()["id"])
             clients = [
-                Follower(pair.url, ada.access_token, f"channel:{channel}", f"c{number}").start()
+                Follower(
+                    pair.url, str(ada.access_token), f"channel:{channel}", f"c{number}"
+                ).start()
                 for number in range(CLIENTS)
             ]
             for client in clients:
