@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+from typing import Any
 
 import pytest
 import redis
@@ -97,7 +98,7 @@ class TestRedisIsNotThere:
 class TestManyWorkersAndPolling:
     def test_are_refused_together_with_what_to_do(self, tmp_path):
         """A session of polling lives in one process; a client would lose it at every call."""
-        settings = {"WORKERS": 4, "TRANSPORTS": "websocket,polling"}
+        settings: dict[str, Any] = {"WORKERS": 4, "TRANSPORTS": "websocket,polling"}
         with contextlib.closing(
             Server(instance=tmp_path, REDIS_URL="redis://localhost:1/0", **settings)
         ) as node:
