@@ -4,7 +4,9 @@ No time passes here: nodes are told the time, and a lease ends when the test say
 """
 
 import random
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from typing import Any
 
@@ -13,7 +15,9 @@ import pytest
 from core.ids import new_id
 from realtime.client_redis import RedisAddress
 from realtime.presence import PresenceLimits
+from realtime.presence_store import Entry, Write
 from tests.contract.presence import (
+    FIRST_MS,
     LEASE_S,
     STREAM,
     MemoryWorld,
@@ -583,6 +587,28 @@ class Walk:
     def flush(self) -> None:
         self.world.flush()
         lease_passes(self.nodes, LEASE_S / 3)
+
+
+class TestAtOnce:
+    def test_of_many_nodes_that_write_at_once_each_change_is_told_by_one(self, redis_server):
+        """Joined and left take turns: nobody joins who is there, or leaves who is not."""
+        world = RedisWorld(RedisAddress(redis_server.url).client(), f"test-{new_id()}")
+        together = threading.Barrier(4)
+
+        def hammer(number: int) -> list[str | None]:
+            store = world.store(f"node-{number}")
+            entry = Entry(STREAM, "ada", f"tab {number}", "s", "online", FIRST_MS, FIRST_MS)
+            together.wait(30)
+            changes = [store.write([Write(entry, leaves)]) for leaves in [False, True] * 200]
+            return [change.what for (change,) in changes]
+
+        with ThreadPoolExecutor(4) as pool:
+            told = [what for one in pool.map(hammer, range(4)) for what in one]
+        left = world.leftovers()
+        world.client.close()
+
+        assert told.count("joined") == told.count("left") < 800
+        assert [key for key in left if b":of:" not in key] == []
 
 
 class TestTheRules:
