@@ -159,7 +159,8 @@ def _engine_options(settings: Settings) -> dict[str, object]:
         # A greenlet can be given up on, but not its query: the server ends it.
         options["connect_args"] = {
             "connect_timeout": 5,
-            "options": "-c statement_timeout=15000",
+            # So is a transaction whose node is frozen: it would hold its locks for ever.
+            "options": "-c statement_timeout=15000 -c idle_in_transaction_session_timeout=15000",
             # A host that vanishes without a word is noticed within half a minute.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -206,7 +207,7 @@ def create_app(settings: Settings) -> Fanfare:
         flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     access_watch = AccessWatch(AccessLog(db), node.act_on)
     node.tell_controls_to(access_watch.on_control)
-    node.judge_controls_by(access_watch.is_new)
+    node.judge_controls_by(access_watch.judge)
     for end in (access_watch.stop, seen.stop, node.stop, db.close):
         drain.at_end(end)
     return Fanfare(settings, flask, db, tokens, node, gateway, access_watch, seen, drain)
@@ -236,7 +237,7 @@ def _redis_address(settings: Settings) -> RedisAddress:
 def _make_bus(settings: Settings, node_id: str) -> Bus:
     if not settings.redis_url:
         return MemoryBus()
-    return RedisBus(_redis_address(settings), node_id, settings.redis_prefix)
+    return RedisBus(_redis_address(settings), node_id, settings.redis_space)
 
 
 def _make_presence(settings: Settings, node_id: str, node: Node) -> Presence:
@@ -251,7 +252,7 @@ def _make_presence_store(settings: Settings, node_id: str) -> PresenceStore:
         return MemoryPresence(node_id=node_id, lease_s=settings.presence_lease_s)
     return RedisPresence(
         _redis_address(settings).client,
-        prefix=settings.redis_prefix,
+        prefix=settings.redis_space,
         node_id=node_id,
         lease_s=settings.presence_lease_s,
     )
@@ -260,7 +261,7 @@ def _make_presence_store(settings: Settings, node_id: str) -> PresenceStore:
 def _store_of_limits(settings: Settings) -> Callable[[], Any] | None:
     if not settings.redis_url:
         return None
-    return partial(make_store, _redis_address(settings).client, settings.redis_prefix)
+    return partial(make_store, _redis_address(settings).client, settings.redis_space)
 
 
 def _add_api(

@@ -4,6 +4,7 @@ Values come from the environment, then from a `.env` file, then from the default
 for the environment: development, testing or production.
 """
 
+import hmac
 import os
 import secrets
 from collections.abc import Mapping
@@ -246,6 +247,16 @@ class Settings(BaseModel):
     def serves_polling(self) -> bool:
         """Tell whether Engine.IO's polling is served: a session of it lives in one process."""
         return "polling" in self.transports and bool(self.node_name or not self.redis_url)
+
+    @property
+    def redis_space(self) -> str:
+        """What begins every key and channel: the prefix, and what the secret makes of it.
+
+        So installations that share a Redis never hear one another, also where nobody gave them
+        prefixes of their own.
+        """
+        mark = hmac.new(self.secret_key.encode(), b"redis space", "sha256").hexdigest()[:12]
+        return f"{self.redis_prefix}:{mark}"
 
     @property
     def is_embedded(self) -> bool:

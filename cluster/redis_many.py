@@ -106,7 +106,8 @@ class RedisSentinel:
     def url(self) -> str:
         """What REDIS_URL takes."""
         places = _url("sentinel", self.sentinels, self.options.password)
-        return f"{places}/{MASTER}/0"
+        word = quote(self.options.password, safe="")
+        return f"{places}/{MASTER}/0" + (f"?sentinel_password={word}" if word else "")
 
     @property
     def current(self) -> RedisServer:

@@ -6,7 +6,7 @@ So access ends within a second also while Redis is away, or this node is cut off
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -26,14 +26,24 @@ OVERLAP_S = 30.0
 _FIRST = 1000
 
 
+@dataclass(slots=True)
+class _Known:
+    """What was acted on: as it was told first, and when; then as it was found in the table."""
+
+    control: Control
+    at_s: float
+    is_found: bool = False
+
+
 class AccessWatch:
     """Acts on what was missed. `act` is given controls, and must not wait for anything."""
 
     def __init__(self, log: AccessLog, act: Callable[[Control], None]) -> None:
         self._log = log
         self._act = act
-        # The ids that were acted on, with the time, oldest first; none is below `_after`.
-        self._known: dict[int, float] = {}
+        self._known: dict[int, _Known] = {}
+        # What is not above it is not read again. Only the table moves it: whatever the bus says
+        # may be garbage.
         self._after: int | None = None
         self._is_stopped = False
 
@@ -46,13 +56,19 @@ class AccessWatch:
         self._is_stopped = True
 
     def on_control(self, control: Control) -> None:
-        """Take note of what this node has heard."""
+        """Take note of what this node has acted on."""
         if control.id:
-            self._known.setdefault(control.id, time.monotonic())
+            self._known.setdefault(control.id, _Known(control, time.monotonic()))
 
-    def is_new(self, control: Control) -> bool:
-        """Tell whether a control was not acted on yet: word of the bus may come late."""
-        return not control.id or (control.id not in self._known and control.id > (self._after or 0))
+    def judge(self, control: Control) -> Control | None:
+        """Say what to do about word of the bus, which may come late, or be none of ours.
+
+        As it is; or in doubt, where it is too old to tell; or nothing: it was acted on.
+        """
+        known = self._known.get(control.id)
+        if known is not None and known.control == control:
+            return None
+        return _in_doubt(control) if 0 < control.id <= (self._after or 0) else control
 
     def look(self, now_s: float) -> None:
         """Act on all that is new in the database.
@@ -65,17 +81,30 @@ class AccessWatch:
         found = self._log.read_after(after)
         self._after = after
         for control in found:
-            if control.id not in self._known:
-                self._known[control.id] = now_s
+            if not self._is_acted_on(control):
                 ACCESS_MISSED.inc(0 if is_first else 1)
                 self._act(_in_doubt(control))
+            self._find(control, now_s)
         self._move_on(now_s)
 
+    def _is_acted_on(self, control: Control) -> bool:
+        known = self._known.get(control.id)
+        return known is not None and (known.is_found or known.control == control)
+
+    def _find(self, control: Control, now_s: float) -> None:
+        known = self._known.get(control.id)
+        if known is None or not known.is_found:
+            self._known[control.id] = _Known(control, now_s, is_found=True)
+
     def _move_on(self, now_s: float) -> None:
-        old = [id_ for id_, seen_s in self._known.items() if now_s - seen_s > OVERLAP_S]
-        if old:
-            self._after = max(self._after or 0, *old)
-            self._known = {i: seen for i, seen in self._known.items() if i > self._after}
+        old = {id_ for id_, known in self._known.items() if now_s - known.at_s > OVERLAP_S}
+        if not old:
+            return
+        found = [id_ for id_ in old if self._known[id_].is_found]
+        self._after = max([self._after or 0, *found])
+        self._known = {
+            id_: known for id_, known in self._known.items() if id_ not in old and id_ > self._after
+        }
 
     def _look_for_ever(self) -> None:
         while not self._is_stopped:

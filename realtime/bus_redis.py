@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import redis
 import structlog
+from pydantic import TypeAdapter
 
 from core import json
 from core.events import Control
 from core.metrics import BUS_HINTS, BUS_STRANGE, BUS_UP
 from realtime import green
 from realtime.bus import BusListener, Hint, SignalHint
-from realtime.client_redis import RedisAddress
+from realtime.client_redis import FAILURES, RedisAddress
 from realtime.link_redis import PLAIN, SHARDED, Link
 
 _log = structlog.get_logger(__name__)
@@ -28,7 +28,9 @@ _log = structlog.get_logger(__name__)
 # drops the message, and repairs from the log.
 VERSION = 1
 _HEAD = struct.Struct("!BBBQ")  # version, kind, length of the epoch or origin, offset
-_EVENT, _SIGNAL, _CONTROL, _PRESENCE = range(4)
+_EVENT, _SIGNAL, _CONTROL, _PRESENCE = _KINDS = range(4)
+# Fields that a newer node added are passed over.
+_READ_CONTROL = TypeAdapter(Control)
 _REWIRE_S = 1.0
 _LOOK_S = 0.25
 _TELL_S = 60.0
@@ -119,41 +121,49 @@ class RedisBus:
     # What comes by the links.
 
     def on_message(self, channel: bytes, message: bytes) -> None:
-        """Take a message of Redis."""
+        """Take a message of Redis; what is not understood is counted and dropped."""
         try:
-            version, kind, length, offset = _HEAD.unpack_from(message)
-        except struct.error:
-            version, kind, length, offset = 0, 0, 0, 0
-        if version != VERSION or self._listener is None:
-            self._on_strange(version)
+            heard = self._read(channel, message)
+        except (struct.error, ValueError):
+            self._on_strange(message[:1])
             return
+        if self._listener is None:
+            return
+        if isinstance(heard, Hint):
+            BUS_HINTS.inc()
+            self._listener.on_hint(heard)
+        elif isinstance(heard, SignalHint):
+            self._listener.on_signal(heard)
+        elif heard is not None:
+            self._listener.on_control(heard)
+
+    def _read(self, channel: bytes, message: bytes) -> Hint | SignalHint | Control | None:
+        version, kind, length, offset = _HEAD.unpack_from(message)
+        if version != VERSION or kind not in _KINDS:
+            raise ValueError("another version")
         end = _HEAD.size + length
         name, body = message[_HEAD.size : end], message[end:]
         if kind == _EVENT:
-            BUS_HINTS.inc()
-            stream = channel.removeprefix(self._stream_prefix).decode()
-            self._listener.on_hint(Hint(stream, name.decode(), offset, body))
-        elif name != self._origin:
-            self._take_from_other(channel, kind, body)
-
-    def _take_from_other(self, channel: bytes, kind: int, body: bytes) -> None:
-        assert self._listener is not None
+            return Hint(self._stream(channel), name.decode(), offset, body)
+        if name == self._origin:
+            return None
         if kind == _CONTROL:
-            self._listener.on_control(Control(**json.loads(body)))
-        elif kind in (_SIGNAL, _PRESENCE):
-            stream = channel.removeprefix(self._stream_prefix).decode()
-            self._listener.on_signal(SignalHint(stream, body, kind == _PRESENCE))
+            return _READ_CONTROL.validate_json(body)
+        return SignalHint(self._stream(channel), body, kind == _PRESENCE)
 
-    def _on_strange(self, version: int) -> None:
+    def _stream(self, channel: bytes) -> str:
+        return channel.removeprefix(self._stream_prefix).decode()
+
+    def _on_strange(self, version: bytes) -> None:
         BUS_STRANGE.inc()
         if time.monotonic() - self._told_strange_s > _TELL_S:
             self._told_strange_s = time.monotonic()
-            _log.warning("messages of another version", theirs=version, ours=VERSION)
+            _log.warning("messages of another version", theirs=version.hex(), ours=VERSION)
 
     def on_subscribed(self, channel: bytes) -> None:
         """Tell the node that a stream is heard of from now on."""
         if channel in self._joined and self._listener is not None:
-            self._listener.on_joined(channel.removeprefix(self._stream_prefix).decode())
+            self._listener.on_joined(self._stream(channel))
 
     def on_moved(self) -> None:
         """Ask the cluster again who has which channel."""
@@ -185,8 +195,10 @@ class RedisBus:
                 try:
                     self._must_rewire = False
                     self._rewire(self._address.client())
-                except (redis.RedisError, OSError) as error:
+                except FAILURES as error:
                     _log.warning("cluster does not answer", reason=type(error).__name__)
+                except Exception:  # noqa: BLE001 - the loop must live on
+                    _log.exception("wiring to the cluster failed")
             green.sleep(_REWIRE_S)
 
     def _rewire(self, cluster: Any) -> None:

@@ -6,7 +6,7 @@ a failure means, and when to try again. Timeouts are short, so nobody hangs on a
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -15,6 +15,8 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 TIMEOUT_S = 2.0
+# All by which Redis, or the way to it, fails: what the cluster's client raises is no RedisError.
+FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 _SENTINEL_PORT = 26_379
 _PORT = 6379
 
@@ -30,7 +32,8 @@ class RedisAddress:
     """Where Redis is: `redis`, `rediss`, `valkey`, `valkeys`, `unix`, `sentinel(s)`, `cluster(s)`.
 
     `sentinel://:password@one:26379,two:26379/name-of-the-master/0` asks the sentinels who is the
-    master; `cluster://one:7000,two:7001` names some nodes of a cluster, which tell of the others.
+    master (their own password, if any: `?sentinel_password=…`); `cluster://one:7000,two:7001`
+    names some nodes of a cluster, which tell of the others.
     """
 
     url: str
@@ -47,7 +50,7 @@ class RedisAddress:
         """Make a client. It connects when it is used, but a cluster is asked for its nodes now.
 
         Raises:
-            redis.RedisError: no node of the cluster answers.
+            One of FAILURES: no node of the cluster answers.
         """
         parts = urlsplit(self.url)
         if self.is_cluster:
@@ -71,7 +74,7 @@ class RedisAddress:
             client.close()
         except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
             raise RedisRefusedError(str(error)) from error
-        except redis.RedisError as error:
+        except FAILURES as error:
             if "WRONGPASS" in str(error) or "NOAUTH" in str(error):
                 raise RedisRefusedError(str(error)) from error
             return False
@@ -91,7 +94,10 @@ class RedisAddress:
         master, _, database = parts.path.strip("/").partition("/")
         sentinel = Sentinel(  # type: ignore[no-untyped-call]
             _hosts(parts, _SENTINEL_PORT),
-            sentinel_kwargs=self._options(parts.scheme == "sentinels", ssl=True),
+            sentinel_kwargs={
+                **self._options(parts.scheme == "sentinels", ssl=True),
+                "password": parse_qs(parts.query).get("sentinel_password", [None])[0],
+            },
             **options,
         )
         made: redis.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]

@@ -16,12 +16,15 @@ import structlog
 
 from core.metrics import BUS_DROPPED
 from realtime import green
+from realtime.client_redis import FAILURES
 
 _log = structlog.get_logger(__name__)
 
 BEAT_S = 1.0
 DEAF_S = 3.5
 _MOST_WAITING_BYTES = 32 * 1024 * 1024
+# What waits weighs more than its bytes.
+_ITEM_BYTES = 300
 _BATCH = 256
 _SUBSCRIBE_AT_ONCE = 500
 # So many messages are handled in one go before others may run.
@@ -30,8 +33,6 @@ _FIRST_RETRY_S = 0.1
 _SLOWEST_RETRY_S = 2.0
 
 _NEVER = float("-inf")
-
-_FAILURES = (redis.RedisError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Link:
         self._changed: set[bytes] = set()
         self._ears: Any = None
         self._heard_at_s = _NEVER
+        self._is_mute = False
         self._is_stopped = False
 
     def start(self) -> None:
@@ -121,7 +123,8 @@ class Link:
 
     def say(self, channel: bytes, message: bytes) -> None:
         """Publish soon, in the order of the calls; or not at all."""
-        if not self._waiting.offer((channel, message), len(message)):
+        weight = _ITEM_BYTES + len(channel) + len(message)
+        if not self._waiting.offer((channel, message), weight):
             BUS_DROPPED.inc()
 
     # Speaking.
@@ -133,13 +136,22 @@ class Link:
             try:
                 mouth = mouth or self._connect()
                 self._say(mouth, [item for item in batch if item[0]])
-            except _FAILURES as error:
+                self._is_mute = False
+            except Exception as error:  # noqa: BLE001 - the loop must live on
                 BUS_DROPPED.inc(len(batch))
-                _log.warning("hints dropped", count=len(batch), reason=type(error).__name__)
+                self._tell_of_drop(error)
                 _close(mouth)
                 mouth = None
                 green.sleep(_jittered(_FIRST_RETRY_S))
         _close(mouth)
+
+    def _tell_of_drop(self, error: Exception) -> None:
+        if not isinstance(error, FAILURES):
+            _log.error("hints are dropped", exc_info=error)
+        elif not self._is_mute:
+            # Once: an outage would fill the log with one line for each batch.
+            _log.warning("hints are dropped", reason=type(error).__name__)
+        self._is_mute = True
 
     def _say(self, mouth: Any, batch: Sequence[tuple[bytes, bytes]]) -> None:
         if not batch:
@@ -174,7 +186,7 @@ class Link:
             try:
                 self._open_ears()
                 self._hear_until_it_fails()
-            except _FAILURES as error:
+            except FAILURES as error:
                 if not self._is_stopped:
                     _log.warning("bus is down", reason=type(error).__name__)
             except Exception:  # noqa: BLE001 - the loop must live on

@@ -74,7 +74,7 @@ class Node:
         self._tracks: dict[str, Track] = {}
         self._budget = TailBudget(limits.tail_bytes)
         self._control_listeners: list[Callable[[Control], None]] = []
-        self._is_news: Callable[[Control], bool] = lambda _control: True
+        self._judge: Callable[[Control], Control | None] = lambda control: control
         # Streams that the bus took up a moment ago, still to be compared with the log.
         self._joined: set[str] = set()
         self._stopped = False
@@ -97,9 +97,9 @@ class Node:
         """Say who acts on lost access. The listener must not wait for anything."""
         self._control_listeners.append(listener)
 
-    def judge_controls_by(self, is_news: Callable[[Control], bool]) -> None:
-        """Say who knows what was acted on already: word of the bus may be seconds old."""
-        self._is_news = is_news
+    def judge_controls_by(self, judge: Callable[[Control], Control | None]) -> None:
+        """Say who knows what to do about word of the bus, which may be old, if anything at all."""
+        self._judge = judge
 
     # What comes from this node's own commits.
 
@@ -138,8 +138,9 @@ class Node:
 
     def on_control(self, control: Control) -> None:
         """Take word of lost access; it may be late, and known by another way already."""
-        if self._is_news(control):
-            self.act_on(control)
+        judged = self._judge(control)
+        if judged is not None:
+            self.act_on(judged)
 
     def act_on(self, control: Control) -> None:
         """Have everybody here act on lost access."""

@@ -123,9 +123,10 @@ class TestAnotherVersion:
             three_nodes.wait_until_heard(room.stream, 1)
             before = three_nodes.metric(1, "fanfare_bus_strange_total")
             hints = three_nodes.metric(1, "fanfare_bus_hints_total")
+            (channel,) = three_nodes.channels(room.stream)
             with redis.Redis.from_url(three_nodes.redis.url) as client:
                 for _ in range(3):
-                    client.publish(f"fanfare:stream:{room.stream}", newer)
+                    client.publish(channel, newer)
             room.publish(3)
             reader.read_to(connection, room.top)
             after = three_nodes.metric(1, "fanfare_bus_strange_total")

@@ -84,7 +84,12 @@ class Trio:
 
     def hearers(self, stream: str) -> int:
         """Count the nodes that have subscribed to a stream at Redis."""
-        return int(self.redis.cli("PUBSUB", "NUMSUB", f"fanfare:stream:{stream}").split()[-1])
+        counts = self.redis.cli("PUBSUB", "NUMSUB", *self.channels(stream)).split()[1::2]
+        return sum(map(int, counts))
+
+    def channels(self, stream: str) -> list[str]:
+        """Name the channel of a stream at Redis, if any node hears of it."""
+        return self.redis.cli("PUBSUB", "CHANNELS", f"fanfare:*:stream:{stream}").split()
 
 
 class Roamer:

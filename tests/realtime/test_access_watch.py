@@ -161,34 +161,65 @@ class TestWhatWasMissed:
         assert world.look() == [1]
 
 
-class TestLateWord:
+class TestWordOfTheBus:
     """Redis was frozen, or the network: word comes when the table has long told of it."""
 
-    def test_what_was_acted_on_is_not_new(self, world):
+    def test_what_was_acted_on_is_passed_over(self, world):
         """Who was removed may have been taken back by then."""
         control = world.log.commit(1, "access_lost", stream="channel:a")
         world.look()
 
-        assert not world.watch.is_new(control)
+        assert world.watch.judge(control) is None
 
-    def test_nor_when_it_comes_after_the_overlap(self, world):
-        control = world.log.commit(1)
+    def test_what_the_table_has_not_told_yet_is_taken_as_it_is(self, world):
+        world.log.commit(1)
+        world.look()
+        control = world.log.commit(2, "access_lost", stream="channel:a")
+
+        assert world.watch.judge(control) == control
+
+    def test_what_is_too_old_to_tell_is_looked_up_anew(self, world):
+        """It was acted on, and forgotten since; or committed later than any row may be."""
+        control = world.log.commit(1, "access_lost", stream="channel:a")
         world.look()
         world.look(OVERLAP_S + 1)
 
-        assert not world.watch.is_new(control)
+        assert world.watch.judge(control) == Control("access_lost", user_id="u1", id=1)
 
-    def test_what_the_table_has_not_told_yet_is_new(self, world):
-        world.log.commit(1)
-        world.look()
+    def test_what_has_no_place_in_the_table_is_taken_as_it_is(self, world):
+        control = Control("session_revoked", user_id="u")
 
-        assert world.watch.is_new(world.log.commit(2))
+        assert world.watch.judge(control) == control
 
-    def test_what_has_no_place_in_the_table_is_always_new(self, world):
-        assert world.watch.is_new(Control("session_revoked", user_id="u"))
+    def test_before_the_first_look_everything_is_taken_as_it_is(self):
+        control = Control("session_revoked", user_id="u", id=1)
 
-    def test_before_the_first_look_everything_is_new(self):
-        assert World().watch.is_new(Control("session_revoked", user_id="u", id=1))
+        assert World().watch.judge(control) == control
+
+    def test_garbage_with_a_great_id_does_not_end_the_reading(self, world):
+        """Or one message would make a node deaf to every end of access, for ever."""
+        world.watch.on_control(Control("session_revoked", user_id="x", id=10**15))
+        world.look(OVERLAP_S + 1)
+        control = world.log.commit(1)
+
+        assert world.watch.judge(control) == control
+        assert world.look() == [1]
+
+    def test_garbage_with_an_id_of_the_table_hides_nothing(self, world):
+        world.watch.on_control(Control("session_revoked", user_id="x", id=1))
+        control = world.log.commit(1)
+
+        assert world.watch.judge(control) == control
+        assert world.look() == [1]
+        assert world.look() == [1]
+
+    def test_garbage_is_forgotten(self, world):
+        """A node runs for months."""
+        world.watch.on_control(Control("session_revoked", user_id="x", id=10**15))
+
+        world.look(OVERLAP_S + 1)
+
+        assert world.watch._known == {}
 
 
 class TestTheStart:

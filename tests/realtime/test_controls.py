@@ -1,5 +1,7 @@
 """Word of access that ended: from this node, from the bus in time, and from the bus too late."""
 
+from dataclasses import replace
+
 from core.events import Control
 from realtime.bus_memory import MemoryBus, MemoryExchange
 from realtime.hub import Hub
@@ -34,15 +36,23 @@ class TestControls:
     def test_what_was_acted_on_already_is_not_acted_on_again(self):
         """A frozen Redis delivers seconds later; somebody removed may have joined again by then."""
         speaker, hearer, acted = make_nodes()
-        hearer.judge_controls_by(lambda control: control.id != 7)
+        hearer.judge_controls_by(lambda control: None if control.id == 7 else control)
 
         speaker.committed([], [LOST])
 
         assert acted == []
 
+    def test_what_is_too_old_to_tell_is_acted_on_as_it_was_judged(self):
+        speaker, hearer, acted = make_nodes()
+        hearer.judge_controls_by(lambda control: replace(control, stream=""))
+
+        speaker.committed([], [LOST])
+
+        assert acted == [replace(LOST, stream="")]
+
     def test_ones_own_is_always_acted_on(self):
         _, hearer, acted = make_nodes()
-        hearer.judge_controls_by(lambda control: False)
+        hearer.judge_controls_by(lambda control: None)
 
         hearer.committed([], [LOST])
 
