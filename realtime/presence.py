@@ -243,7 +243,7 @@ class Presence:
                 return
             try:
                 changes = self._store.write([self._as_write(todo) for todo in todos])
-            except UnavailableError:
+            except Exception:
                 # Nobody knows what of it was done.
                 self._is_lost = True
                 self._renew_at_s = float("-inf")

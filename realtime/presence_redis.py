@@ -3,6 +3,7 @@
 `<prefix>:presence:{<stream>}` is a hash of people, changed by one script, which also tells what
 others see of it. `…:presence:nodes` holds when each lease ends, and `…:presence:of:{<lease>}` who
 was written under it. A lease that ended is never used again: who comes back takes a new one.
+What is none of ours under these keys is removed where it is met: it must hold nobody else up.
 """
 
 import secrets
@@ -15,18 +16,25 @@ import redis
 import structlog
 from redis.exceptions import NoScriptError
 
-from core import json
 from core.errors import UnavailableError
 from core.metrics import PRESENCE_FAILURES
 from realtime import green
-from realtime.presence_scripts import CHANGE, END, RENEW, ROSTER
+from realtime.presence_scripts import (
+    ALL,
+    CHANGE,
+    END,
+    FORGET,
+    MAKE_ROOM,
+    RENEW,
+    ROSTER,
+    read_record,
+)
 from realtime.presence_store import (
     Change,
     Person,
     Record,
     Renewed,
     Roster,
-    Seat,
     Write,
     transition,
 )
@@ -93,17 +101,40 @@ class RedisPresence:
             return []
         with self._turn, self._asking():
             answers = self._send(commands)
-            lost = [at for at, one in enumerate(answers) if isinstance(one, NoScriptError)]
-            if lost:
-                for script in (CHANGE, END, RENEW, ROSTER):
-                    self._client.script_load(script.text)
-                again = self._send([commands[at] for at in lost])
-                for at, answer in zip(lost, again, strict=True):
-                    answers[at] = answer
+            self._ask_again(commands, answers, _is_forgotten, self._load)
+            self._ask_again(commands, answers, _is_of_another_type, self._make_room)
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
         return answers
+
+    def _ask_again(
+        self,
+        commands: Sequence[Command],
+        answers: list[Any],
+        has_failed: Callable[[Any], bool],
+        mend: Callable[[list[Command]], None],
+    ) -> None:
+        failed = [at for at, answer in enumerate(answers) if has_failed(answer)]
+        if failed:
+            mend([commands[at] for at in failed])
+            again = self._send([commands[at] for at in failed])
+            for at, answer in zip(failed, again, strict=True):
+                answers[at] = answer
+
+    def _load(self, _failed: list[Command]) -> None:
+        for script in ALL:
+            self._client.script_load(script.text)
+
+    def _make_room(self, failed: list[Command]) -> None:
+        for key in dict.fromkeys(map(_key, failed)):
+            _log.warning("a key of another type removed", key=key)
+            self._client.execute_command("EVAL", MAKE_ROOM.text, 1, key, self._type(key))
+
+    def _type(self, key: str) -> str:
+        if key == self._nodes:
+            return "zset"
+        return "set" if key.startswith(f"{self._prefix}:of:") else "hash"
 
     def _send(self, commands: Sequence[Command]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
@@ -160,12 +191,28 @@ class RedisPresence:
             if listed is None:
                 rosters.append(Roster(count, None))
                 continue
-            records = _records(listed)
+            records = self._records(stream, listed)
             strays += self._strays(stream, records)
             people = [record.person(user_id) for user_id, record in records.items()]
-            rosters.append(Roster(count, people))
+            rosters.append(Roster(len(people), people))
         self._hand_over(strays)
         return rosters
+
+    def _records(self, stream: str, listed: list[bytes]) -> dict[str, Record]:
+        found, garbage = {}, []
+        for name, raw in zip(listed[::2], listed[1::2], strict=True):
+            user_id, record = _text(name), read_record(raw)
+            if user_id and record:
+                found[user_id] = record
+            else:
+                garbage.append((name, raw))
+        self._forget(stream, garbage)
+        return found
+
+    def _forget(self, stream: str, garbage: Sequence[tuple[bytes | str, bytes]]) -> None:
+        if garbage:
+            _log.warning("records that are none of ours removed", stream=stream, count=len(garbage))
+            self._ask([FORGET.call(self._people(stream), name, raw) for name, raw in garbage])
 
     def counts(self, streams: Sequence[str]) -> list[int]:
         """Count the people of each of the streams."""
@@ -178,7 +225,9 @@ class RedisPresence:
         found: list[Person | None] = []
         strays: list[tuple[str, str]] = []
         for (stream, user_id), raw in zip(wanted, answers, strict=True):
-            record = None if raw is None else _record(raw)
+            record = None if raw is None else read_record(raw)
+            if raw is not None and record is None:
+                self._forget(stream, [(user_id, raw)])
             found.append(record.person(user_id) if record else None)
             strays += self._strays(stream, {user_id: record} if record else {})
         self._hand_over(strays)
@@ -217,7 +266,7 @@ class RedisPresence:
         (name, dead, alive), _ = self._ask([RENEW.call(self._nodes, *asked), keep])
         self._name = _text(name)
         self._known = {_text(one) for one in [*dead, *alive]}
-        return Renewed(self._name != old, frozenset(map(_text, dead)))
+        return Renewed(self._name != old, frozenset(filter(None, map(_text, dead))))
 
     def sweep(self, name: str) -> Iterator[list[Change]]:
         """Remove all that was written under a lease that ended, a part at a time."""
@@ -244,18 +293,25 @@ def _pair(stream: str, user_id: str) -> str:
     return f"{stream} {user_id}"
 
 
-def _text(raw: bytes | str) -> str:
-    return raw if isinstance(raw, str) else raw.decode()
+def _key(command: Command) -> str:
+    return str(command[3] if command[0] == "EVALSHA" else command[1])
 
 
-def _record(raw: bytes) -> Record:
-    kept = json.loads(raw)
-    return Record(int(kept["since"]), {name: Seat(*seat) for name, seat in kept["seats"].items()})
+def _is_forgotten(answer: Any) -> bool:
+    return isinstance(answer, NoScriptError)
 
 
-def _records(listed: list[bytes]) -> dict[str, Record]:
-    pairs = zip(listed[::2], listed[1::2], strict=True)
-    return {_text(user_id): _record(raw) for user_id, raw in pairs}
+def _is_of_another_type(answer: Any) -> bool:
+    # Inside a script, and from a cluster, other words stand before it.
+    return isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer)
+
+
+def _text(raw: bytes) -> str:
+    # What is no text is none of ours: nobody is called that.
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _told(stream: str, user_id: str, answer: Any, connection_id: str = "") -> Change:

@@ -210,6 +210,23 @@ class TestAway:
 
         assert node.people().keys() == {"ada", "ben"}
 
+    def test_after_an_answer_that_nobody_expected_all_is_written_again(self, node, other):
+        """What was taken off the list of what is to be done is not lost with it."""
+        node.come(Tab("1", "ada"))
+        tab = Tab("2", "ben")
+        node.presence.arrive(tab)
+        settle(node)
+        node.store.during = [lambda: 1 / 0]
+        with pytest.raises(ZeroDivisionError):
+            node.presence.enter("2", [STREAM])
+        seen_before = other.people().keys()
+
+        node.wait(1)
+        settle(node)
+
+        assert seen_before == {"ada"}
+        assert other.people().keys() == {"ada", "ben"}
+
     def test_what_waits_for_a_store_that_is_away_has_a_bound(self, node):
         node.store.is_away = True
         for number in range(3000):
