@@ -19,6 +19,7 @@ from redis.exceptions import NoScriptError
 from core.errors import UnavailableError
 from core.metrics import PRESENCE_FAILURES
 from realtime import green
+from realtime.client_redis import FAILURES
 from realtime.presence_scripts import (
     ALL,
     CHANGE,
@@ -48,7 +49,6 @@ _REST_S = 1.0
 _FORGOTTEN_S = 86_400
 # So many calls are made at once, each on a connection of its own.
 _MOST_CALLS = 4
-_FAILURES = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
 Command = tuple[Any, ...]
 
@@ -89,7 +89,7 @@ class RedisPresence:
             if self._client is None:
                 self._client = self._connect()
             yield
-        except _FAILURES as error:
+        except FAILURES as error:
             self._rests_until = time.monotonic() + _REST_S
             PRESENCE_FAILURES.inc()
             _log.warning("presence failed", reason=type(error).__name__)
