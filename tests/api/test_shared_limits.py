@@ -8,9 +8,11 @@ from limits.errors import StorageError
 
 from api.limits import RateLimits
 from api.limits_redis import make_store
+from cluster.ports import free_port
 from cluster.redis import RedisServer
 from core.errors import RateLimitedError
 from core.ids import new_id
+from realtime.client_redis import RedisAddress
 
 MOST = 10  # logins of one name and address in a minute
 
@@ -84,10 +86,46 @@ class TestManyNodes:
         assert not guess(node, "login")
 
 
+FAILURES = [
+    redis.ConnectionError("away"),
+    redis.exceptions.RedisClusterException("none of its nodes answers"),
+    ConnectionResetError(),
+]
+
+
 class TestTheStore:
-    def test_a_cluster_that_does_not_answer_is_a_failure_of_the_store(self):
+    """However it fails, a login is answered."""
+
+    @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+    def test_one_that_can_not_be_made_is_done_without(self, failure):
         def fail() -> Any:
-            raise redis.ConnectionError("away")
+            raise failure
 
         with pytest.raises(StorageError):
             make_store(fail, "test")
+        assert guess(RateLimits(is_on=True, events_per_s=1, make_store=as_store(fail)), "login")
+
+    @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+    def test_one_that_fails_later_is_done_without(self, redis_server, monkeypatch, failure):
+        client = redis.Redis.from_url(redis_server.url)
+        node = RateLimits(is_on=True, events_per_s=1, make_store=as_store(lambda: client))
+        assert guess(node, "login")
+
+        def fail(*_args: Any) -> Any:
+            raise failure
+
+        monkeypatch.setattr(client, "evalsha", fail)
+
+        assert guess(node, "login")
+        assert node._paused_until_s > 0
+
+    def test_a_cluster_that_is_away_is_done_without(self):
+        """With its own client, and at an address where nobody listens."""
+        address = RedisAddress(f"cluster://127.0.0.1:{free_port()}")
+        node = RateLimits(is_on=True, events_per_s=1, make_store=as_store(address.client))
+
+        assert [guess(node, "login") for _ in range(MOST + 1)] == [True] * MOST + [False]
+
+
+def as_store(make_client: Any) -> Any:
+    return lambda: make_store(make_client, new_id())
