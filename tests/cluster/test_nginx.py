@@ -199,6 +199,15 @@ class TestRouting:
 
             assert answer.json()["node"] == name
 
+    @pytest.mark.parametrize(
+        "query", ["sid={}", "a=b&sid={}", "sid={}&a=b", "sid=&sid={}", "SID=n1.x&sid={}"]
+    )
+    def test_its_id_is_found_where_a_node_finds_it(self, nginx, http, query):
+        for _ in range(6):
+            answer = ask(http, nginx, f"/socket.io/?{query.format(f'n3.{SID}')}")
+
+            assert answer.json()["node"] == "n3"
+
     def test_the_upgrade_of_a_session_goes_to_its_node(self, nginx, nodes):
         said = upgrade(nginx, f"/socket.io/?transport=websocket&sid=n2.{SID}")
 
@@ -345,6 +354,18 @@ class TestWhatIsKeptOut:
         assert refused[0].headers["Retry-After"] == "1"
         assert all(ask(http, nginx, f"/socket.io/?sid=n1.{SID}").ok for _ in range(10))
         assert all(ask(http, nginx, "/api/v1/me").ok for _ in range(10))
+
+
+    @pytest.mark.parametrize(
+        "query",
+        ["SID=x", "Sid=x", "sid=", "sid", "xsid=x", "a=1&sid=&b=2", "a=sid=x", "%73id", "a?sid=x"],
+    )
+    def test_what_a_node_takes_for_a_new_session_is_counted(self, start_nginx, http, query):
+        """What begins with other letters than `sid` begins a session, and went uncounted."""
+        nginx = start_nginx(CONNECTS_PER_S="1", CONNECT_BURST="2")
+        answers = [ask(http, nginx, f"/socket.io/?{query}") for _ in range(20)]
+
+        assert [answer.status_code for answer in answers].count(429) > 10
 
 
 class TestTls:
