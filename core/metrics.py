@@ -28,6 +28,7 @@ BUS_STRANGE = Counter("fanfare_bus_strange", "Messages of nodes with another wir
 ACCESS_MISSED = Counter(
     "fanfare_access_missed", "Ends of access learnt from the database, not from the bus."
 )
+DB_STATEMENTS = Counter("fanfare_db_statements", "Statements that the database was sent.")
 PACKETS = Counter("fanfare_packets", "Packets handled.", ["event", "outcome"])
 PRESENT = Gauge(
     "fanfare_present",

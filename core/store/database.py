@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.errors import UnavailableError
 from core.events import Control, Event
+from core.metrics import DB_STATEMENTS
 
 # How long a writer waits for SQLite's lock.
 _MOST_WAIT_S = 5.0
@@ -53,6 +54,8 @@ class Database:
         self._announce: Announce = _announce_nowhere
         self._frozen = self._writing = engine
         self._single = engine if reads is None else reads
+        for counted in {engine, self._single}:
+            event.listen(counted, "before_cursor_execute", _count)
         # One writer at a time is SQLite's own rule. Waiting here lets other greenlets run;
         # waiting in SQLite would stop them, the lock's holder among them.
         self._turn: AbstractContextManager[Any] = nullcontext()
@@ -100,6 +103,12 @@ class Database:
             yield write
         if write.events or write.controls:
             self._announce(write.events, write.controls)
+
+
+def _count(_conn: Connection, _cursor: object, statement: str, *_more: object) -> None:
+    # PostgreSQL's driver begins transactions by itself, SQLite's are begun below.
+    if not statement.startswith("BEGIN"):
+        DB_STATEMENTS.inc()
 
 
 class _Turn:
