@@ -43,7 +43,7 @@ check: $(DEV) ## Lint, check the format and the types, and hold the layers
 	@$(PY) -m mypy
 	@$(PY) -m pytest -q tests/test_layers.py tests/test_habits.py
 
-bench: $(DEV) ## Measure speed and memory on SQLite and PostgreSQL; prints a table, writes JSON
+bench: $(DEV) ## Measure speed and memory, of one node and of several; prints a table, writes JSON
 	@$(PY) -m benchmarks $(ARGS)
 
 format: $(DEV) ## Format the code and mend what ruff can mend

@@ -5,11 +5,24 @@ import sys
 from contextlib import ExitStack
 
 from benchmarks import machine, profile, report
-from benchmarks.measures import MEASURES, Effort, Row
+from benchmarks.figures import Effort, Measure, Row
+from benchmarks.many import present, storms
+from benchmarks.measures import MEASURES as ON_ONE
 from benchmarks.stage import Bench
+from benchmarks.together import hints, remote, rest, scale
 from cluster.postgres import find_binaries
+from cluster.redis import find_redis
 
 BACKENDS = ("sqlite", "postgres")
+ON_SEVERAL: dict[str, Measure] = {
+    "rest": rest,
+    "hints": hints,
+    "remote": remote,
+    "scale": scale,
+    "presence": present,
+    "storm": storms,
+}
+MEASURES = {**ON_ONE, **ON_SEVERAL}
 
 
 def main() -> int:
@@ -41,10 +54,19 @@ def _measure(bench: Bench, effort: Effort, names: list[str]) -> list[Row]:
     report.print_head(bench.about)
     rows: list[Row] = []
     for name in names:
+        if name in ON_SEVERAL and (reason := _obstacle(bench)):
+            print(f"  {name}: left out, {reason}")
+            continue
         for row in MEASURES[name](bench, effort):
             report.print_row(row)
             rows.append(row)
     return rows
+
+
+def _obstacle(bench: Bench) -> str | None:
+    if bench.backend != "postgres":
+        return "several nodes take PostgreSQL"
+    return None if find_redis() else "there is no Redis here (make setup brings one)"
 
 
 def _print_setting(cores: machine.Cores) -> None:

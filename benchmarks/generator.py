@@ -14,67 +14,12 @@ from typing import Any, TypeVar
 
 import orjson
 
-from benchmarks.machine import Meter
-from benchmarks.wire import Address, Http, SocketIo, WireError
+from benchmarks import crowds
+from benchmarks.window import Window
+from benchmarks.wire import Http, SocketIo, WireError
 
 Json = dict[str, Any]
 Client = TypeVar("Client", SocketIo, Http, SocketIo | Http)
-_PATIENCE_S = 30.0  # for what was under way at the end
-
-
-class Window:
-    """The part of a run that counts: `seconds` long, after a warm-up."""
-
-    def __init__(self, task: Json) -> None:
-        self._pids = {**task["pids"], "generator": os.getpid()}
-        self._begin = time.perf_counter() + task["warmup_s"]
-        self.end = self._begin + task["seconds"]
-        self._meter: Meter | None = None
-        self._result: Json = {}
-        self.latencies: list[float] = []
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing counts any more."""
-        return bool(self._result)
-
-    def tick(self) -> None:
-        """Read the meters when it is time to."""
-        now = time.perf_counter()
-        if self._meter is None and now >= self._begin:
-            self._meter = Meter(self._pids)
-        elif self._meter is not None and now >= self.end and not self._result:
-            used = self._meter.read()
-            self._result = {
-                "seconds": used.wall_s,
-                "cpu_s": used.cpu_s,
-                "foreign_s": used.foreign_s,
-            }
-        if now > self.end + _PATIENCE_S:
-            raise WireError("what was under way at the end did not come")
-
-    def count(self, latency_s: float) -> None:
-        """Count something that has just come to its end, if the window is open."""
-        if self._meter is not None and not self._result:
-            self.latencies.append(latency_s)
-
-    def result(self, **more: object) -> Json:
-        """Sum up a window that is over."""
-        return {
-            **self._result,
-            "count": len(self.latencies),
-            "per_s": len(self.latencies) / self._result["seconds"],
-            "p50_ms": percentile(self.latencies, 0.50) * 1000,
-            "p99_ms": percentile(self.latencies, 0.99) * 1000,
-            "max_ms": max(self.latencies, default=0.0) * 1000,
-            **more,
-        }
-
-
-def percentile(values: list[float], share: float) -> float:
-    """Give the value that `share` of all values don't exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def _readable(clients: Iterable[Client], wait_s: float) -> list[Client]:
@@ -82,13 +27,19 @@ def _readable(clients: Iterable[Client], wait_s: float) -> list[Client]:
     return select.select(list(clients), [], [], max(0.0, wait_s))[0]
 
 
+def _connected(task: Json, one: Json) -> SocketIo:
+    """Connect to the node that a client names, or to the one that all have in common."""
+    host, port = one["address"] if "address" in one else task["address"]
+    return SocketIo((host, port), one["token"])
+
+
 class Watch:
     """Watchers of streams, each of which has to see every offset, in order."""
 
-    def __init__(self, address: Address, watchers: list[Json]) -> None:
+    def __init__(self, task: Json) -> None:
         self._at: dict[SocketIo, tuple[str, int]] = {}
-        for watcher in watchers:
-            client = SocketIo(address, watcher["token"])
+        for watcher in task["watchers"]:
+            client = _connected(task, watcher)
             ack = client.call("subscribe", {"stream": watcher["stream"]})
             self._at[client] = (ack["stream"], ack["position"]["offset"])
         self.clients = list(self._at)
@@ -138,9 +89,8 @@ def _message(channel: str, number: int) -> Json:
 
 def create(task: Json) -> Json:
     """Write messages as fast as they are acked: each writer has one under way."""
-    address = task["address"]
-    watch, acks = Watch(address, task["watchers"]), Acks()
-    writers = {SocketIo(address, one["token"]): one["channel"] for one in task["writers"]}
+    watch, acks = Watch(task), Acks()
+    writers = {_connected(task, one): one["channel"] for one in task["writers"]}
     under_way: dict[SocketIo, float] = {}
     window, number = Window(task), 0
 
@@ -182,9 +132,9 @@ def deliver(task: Json) -> Json:
     The clock of a message starts when it was due to be written, so a server that stalls pays
     for all that it kept waiting.
     """
-    address, period_s = task["address"], 1 / task["rate"]
-    watch, acks = Watch(address, task["watchers"]), Acks()
-    writers = [(SocketIo(address, one["token"]), one["channel"]) for one in task["writers"]]
+    period_s = 1 / task["rate"]
+    watch, acks = Watch(task), Acks()
+    writers = [(_connected(task, one), one["channel"]) for one in task["writers"]]
     window, number, acked = Window(task), 0, 0
     began = time.perf_counter()
     while not window.is_over or acked < number:
@@ -202,6 +152,7 @@ def deliver(task: Json) -> Json:
             for _, body in client.acks:
                 acks.take(body)
                 acked += 1
+                window.count_step()
             client.acks.clear()
             for event in watch.take(client) if client in watch.clients else ():
                 window.count(time.perf_counter() - event["data"]["data"]["due"])
@@ -251,6 +202,8 @@ LOADS: dict[str, Callable[[Json], Json]] = {
     "deliver": deliver,
     "http": http,
     "idle": idle,
+    "presence": crowds.presence,
+    "storm": crowds.storm,
 }
 
 

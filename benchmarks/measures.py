@@ -1,12 +1,11 @@
 """What is measured, one function a subject; each gives rows for the table."""
 
-import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from benchmarks.figures import Effort, Measure, Row, Target, per_cpu, rate, repeat
 from benchmarks.machine import memory_mib, pinned
 from benchmarks.stage import Bench, Stage
 from benchmarks.wire import Http, header, request
@@ -16,67 +15,6 @@ CONNECTIONS = 8  # of HTTP
 RATE = 100  # messages a second of the open loop
 WATCHERS = 10  # of the open loop
 IDLE_CONNECTIONS = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How long and how often each thing is measured."""
-
-    seconds: float
-    latency_seconds: float
-    repeats: int
-    starts: int
-    warmup_s: float
-
-    @classmethod
-    def full(cls) -> "Effort":
-        """For figures that are to be shown."""
-        return cls(seconds=5, latency_seconds=15, repeats=3, starts=7, warmup_s=1)
-
-    @classmethod
-    def quick(cls) -> "Effort":
-        """For a look."""
-        return cls(seconds=1.5, latency_seconds=3, repeats=1, starts=2, warmup_s=0.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a figure has to reach: at least or at most."""
-
-    bound: float
-    at_least: bool
-
-    def is_met(self, value: float) -> bool:
-        """Judge a figure."""
-        return value >= self.bound if self.at_least else value <= self.bound
-
-    def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.bound:,.0f}"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure, measured several times."""
-
-    name: str
-    unit: str
-    values: list[float]
-    target: Target | None = None
-    note: str = ""
-    runs: list[Json] = field(default_factory=list)
-
-    @property
-    def median(self) -> float:
-        """The figure that is judged."""
-        return statistics.median(self.values)
-
-    @property
-    def is_met(self) -> bool | None:
-        """Whether the target is reached; None where there is none."""
-        return None if self.target is None else self.target.is_met(self.median)
-
-
-Measure = Callable[[Bench, Effort], Iterator[Row]]
 
 
 def start_up(bench: Bench, effort: Effort) -> Iterator[Row]:
@@ -101,12 +39,12 @@ def creations(bench: Bench, effort: Effort) -> Iterator[Row]:
     with bench.stage() as stage:
         stage.populate()
         for clients, channels in cases:
-            runs = _repeat(effort, partial(create, stage, clients, channels, effort))
+            runs = repeat(effort, partial(create, stage, clients, channels, effort))
             is_goal = bench.backend == "postgres" and (clients, channels) == (64, 8)
             goal = Target(600, at_least=True) if is_goal else None
             name = f"messages, {clients} client{'s' * (clients > 1)} in {channels}"
-            yield _rate(f"{name} channel{'s' * (channels > 1)}", runs, goal)
-            yield _per_cpu("  … per CPU second of the server", runs)
+            yield rate(f"{name} channel{'s' * (channels > 1)}", runs, goal)
+            yield per_cpu("  … per CPU second of the server", runs)
             yield Row("  … time to the ack, p99", "ms", [run["p99_ms"] for run in runs])
         yield Row("memory after that load", "MiB", [memory_mib(stage.server.pid)])
 
@@ -141,7 +79,7 @@ def delivery(bench: Bench, effort: Effort) -> Iterator[Row]:
             "seconds": effort.latency_seconds,
             "warmup_s": effort.warmup_s,
         }
-        runs = _repeat(effort, lambda: stage.load("deliver", **task))
+        runs = repeat(effort, lambda: stage.load("deliver", **task))
     name = f"publish to deliver at {RATE}/s to {WATCHERS} watchers"
     yield Row(f"{name}, p50", "ms", [run["p50_ms"] for run in runs], runs=runs)
     yield Row(f"{name}, p99", "ms", [run["p99_ms"] for run in runs], Target(25, at_least=False))
@@ -162,9 +100,9 @@ def reads(bench: Bench, effort: Effort) -> Iterator[Row]:
             ("sync", request("/api/v1/channels/bench-0/sync?messages=50", token), 200, None),
         ]
         for name, asked, status, target in cases:
-            runs = _repeat(effort, partial(read, stage, asked, status, effort))
-            yield _rate(name, runs, target)
-            yield _per_cpu("  … per CPU second of the server", runs)
+            runs = repeat(effort, partial(read, stage, asked, status, effort))
+            yield rate(name, runs, target)
+            yield per_cpu("  … per CPU second of the server", runs)
 
 
 def read(stage: Stage, asked: bytes, status: int, effort: Effort) -> Json:
@@ -197,21 +135,3 @@ MEASURES: dict[str, Measure] = {
     "read": reads,
     "idle": connections,
 }
-
-
-def _repeat(effort: Effort, run: Callable[[], Json]) -> list[Json]:
-    return [run() for _ in range(effort.repeats)]
-
-
-def _rate(name: str, runs: list[Json], target: Target | None) -> Row:
-    used: dict[str, float] = {}
-    for who in runs[0]["cpu_s"]:
-        used[who] = statistics.median(run["cpu_s"][who] / run["seconds"] for run in runs)
-    note = ", ".join(f"{who} {share:.0%}" for who, share in used.items())
-    foreign = statistics.median(run["foreign_s"] / run["seconds"] for run in runs)
-    note += f", others {foreign:.0%}" if foreign >= 0.05 else ""
-    return Row(name, "/s", [run["per_s"] for run in runs], target, note, runs)
-
-
-def _per_cpu(name: str, runs: list[Json]) -> Row:
-    return Row(name, "/s", [run["count"] / run["cpu_s"]["server"] for run in runs])

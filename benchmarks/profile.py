@@ -4,25 +4,44 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from benchmarks import measures
-from benchmarks.measures import Effort
-from benchmarks.stage import Bench, Json, Stage
+from benchmarks import many, measures, together
+from benchmarks.figures import Effort
+from benchmarks.stage import Bench
 from benchmarks.wire import request
-from tests.support.server import ROOT
+from tests.support.server import ROOT, Server
 from tests.support.wait import wait_until
 
 PROFILER = Path(__file__).parent / "profiler"
 _PACKAGE = re.compile(r"site-packages/([^/]+?)(?:\.py)?(?:/|$)")
 _BEFORE_LIBRARY = re.compile(r".*/(?:site-packages|python3\.\d+)/")
-_ROWS = 30
+_ROWS = 40
 Stacks = list[tuple[list[str], int]]
 
 
 def show(bench: Bench, effort: Effort, only: set[str]) -> None:
     """Profile the loads, and print each; the figures are lower than without the sampling."""
+    if only & {"read", "create"}:
+        _show_one(bench, effort, only)
+    if bench.backend != "postgres":
+        return
+    if "hints" in only:
+        _show_hints(bench, effort)
+    if "presence" in only:
+        with bench.nodes(together=1, alone=1, root=PROFILER) as stage:
+            around = partial(_profiled, stage.server, f"{effort.present:,} present, at rest")
+            many.presence_load(stage, effort, around)
+    if "storm" in only:
+        with bench.nodes(together=3, root=PROFILER) as stage:
+            around = partial(_profiled, stage.servers[1], f"half of {effort.storm:,} resuming")
+            many.storm_load(stage, effort, around)
+
+
+def _show_one(bench: Bench, effort: Effort, only: set[str]) -> None:
     with bench.stage(root=PROFILER) as stage:
         stage.populate()
         stage.fill()
@@ -30,21 +49,36 @@ def show(bench: Bench, effort: Effort, only: set[str]) -> None:
         page = request("/api/v1/channels/bench-0/messages?limit=50", token)
         sync = request("/api/v1/channels/bench-0/sync?messages=50", token)
         if "read" in only:
-            _profile(stage, "page of 50", lambda: measures.read(stage, page, 200, effort))
-            _profile(stage, "sync", lambda: measures.read(stage, sync, 200, effort))
+            with _profiled(stage.server, "page of 50, 8 connections"):
+                measures.read(stage, page, 200, effort)
+            with _profiled(stage.server, "sync, 8 connections"):
+                measures.read(stage, sync, 200, effort)
         if "create" in only:
-            _profile(stage, "message.create", lambda: measures.create(stage, 64, 8, effort))
+            with _profiled(stage.server, "message.create, 64 clients"):
+                measures.create(stage, 64, 8, effort)
 
 
-def _profile(stage: Stage, name: str, load: Callable[[], Json]) -> None:
-    target = stage.server.instance / "profile.folded"
+def _show_hints(bench: Bench, effort: Effort) -> None:
+    with bench.nodes(together=2, alone=1, root=PROFILER) as stage:
+        stage.populate(users=8)
+        load = partial(together.hint_load, stage, effort, channels=(2, 3))
+        load(watchers=1)  # who watched a moment ago still hears
+        with _profiled(stage.servers[1], f"hearing {together.HINT_RATE} hints a second"):
+            load(watchers=0)
+        with _profiled(stage.server, f"publishing {together.HINT_RATE} a second"):
+            load(watchers=0)
+
+
+@contextmanager
+def _profiled(server: Server, name: str) -> Iterator[None]:
+    target = server.instance / "profile.folded"
     target.unlink(missing_ok=True)
-    os.kill(stage.server.pid, signal.SIGUSR1)
-    run = load()
-    os.kill(stage.server.pid, signal.SIGUSR1)
+    os.kill(server.pid, signal.SIGUSR1)
+    yield
+    os.kill(server.pid, signal.SIGUSR1)
     wait_until(target.exists, what="the profile")
-    print(f"\n=== {name}, 64 clients or 8 connections: {run['per_s']:,.0f}/s while sampled")
     stacks = _read(target)
+    print(f"\n=== {name}: {sum(count for _, count in stacks):,} samples of 2 ms")
     _print("by package, self", _by(stacks, lambda stack: {_package(stack[-1])}))
     _print("our functions, with all that they call", _by(stacks, _ours))
     _print("functions of all, with all that they call", _by(stacks, set))

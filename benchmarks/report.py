@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measures import Row
+from benchmarks.figures import Row
 
 RESULTS = Path(__file__).parent / "results"
 Json = dict[str, Any]
@@ -38,6 +38,8 @@ def _number(value: float) -> str:
 def summary(rows: list[Row]) -> str:
     """Say which targets are met."""
     judged = [row for row in rows if row.target is not None]
+    if not judged:
+        return "None of these figures has a target."
     missed = [row.name for row in judged if not row.is_met]
     if not missed:
         return f"All {len(judged)} targets are met."

@@ -8,6 +8,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import orjson
@@ -93,41 +94,64 @@ class SocketIo:
                     raise WireError(f"the connect was refused: {text[:200]!r}")
 
     def _shake_hands(self, address: Address) -> None:
-        self._socket.sendall(
-            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s:%d\r\n"
-            b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-            % (address[0].encode(), address[1])
-        )
+        self._socket.sendall(upgrade(address))
         while b"\r\n\r\n" not in self._buffer:
             self._buffer += _some(self._socket)
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-        if b" 101 " not in head.partition(b"\r\n")[0]:
-            raise WireError(f"no WebSocket: {head[:200]!r}")
+        self._buffer = after_upgrade(self._buffer)
 
     def _messages(self) -> Iterator[bytes]:
         if _first_frame(self._buffer) is None:
             self._buffer += _some(self._socket)
-        while frame := _first_frame(self._buffer):
-            start, end = frame
-            opcode, text = self._buffer[0] & 0x0F, self._buffer[start:end]
-            self._buffer = self._buffer[end:]
-            if opcode == 0x8:
-                raise WireError(f"the server closed a connection: {text!r}")
-            if opcode == 0x1:
-                yield text
+        texts, self._buffer = split(self._buffer)
+        yield from texts
 
     def _send(self, text: bytes) -> None:
-        size = len(text)
-        if size < _SHORT:
-            head = struct.pack("!BB", _TEXT, 0x80 | size)
-        elif size < 65_536:
-            head = struct.pack("!BBH", _TEXT, 0x80 | _SHORT, size)
-        else:
-            head = struct.pack("!BBQ", _TEXT, 0x80 | _MEDIUM, size)
-        key = (self._mask * (size // 4 + 1))[:size]
-        masked = int.from_bytes(text, "big") ^ int.from_bytes(key, "big")
-        self._socket.sendall(head + self._mask + masked.to_bytes(size, "big"))
+        self._socket.sendall(framed(text, self._mask))
+
+
+def upgrade(address: Address) -> bytes:
+    """Render the request that makes a connection a WebSocket."""
+    return (
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s:%d\r\n"
+        b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" % (address[0].encode(), address[1])
+    )
+
+
+def after_upgrade(answer: bytes) -> bytes:
+    """Give what came behind the whole answer to that request, which has to be a yes."""
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    if b" 101 " not in head.partition(b"\r\n")[0]:
+        raise WireError(f"no WebSocket: {head[:200]!r}")
+    return rest
+
+
+def framed(text: bytes, mask: bytes) -> bytes:
+    """Render a frame as clients have to: masked."""
+    size = len(text)
+    if size < _SHORT:
+        head = struct.pack("!BB", _TEXT, 0x80 | size)
+    elif size < 65_536:
+        head = struct.pack("!BBH", _TEXT, 0x80 | _SHORT, size)
+    else:
+        head = struct.pack("!BBQ", _TEXT, 0x80 | _MEDIUM, size)
+    key = (mask * (size // 4 + 1))[:size]
+    masked = int.from_bytes(text, "big") ^ int.from_bytes(key, "big")
+    return head + mask + masked.to_bytes(size, "big")
+
+
+def split(buffer: bytes) -> tuple[list[bytes], bytes]:
+    """Give the texts of the whole frames, and what lies behind them."""
+    texts = []
+    while frame := _first_frame(buffer):
+        start, end = frame
+        opcode, text = buffer[0] & 0x0F, buffer[start:end]
+        buffer = buffer[end:]
+        if opcode == 0x8:
+            raise WireError(f"the server closed a connection: {text!r}")
+        if opcode == 0x1:
+            texts.append(text)
+    return texts, buffer
 
 
 def _first_frame(buffer: bytes) -> tuple[int, int] | None:
@@ -200,6 +224,16 @@ def request(path: str, token: str, **headers: str) -> bytes:
     lines = [f"GET {path} HTTP/1.1", "Host: bench", f"Authorization: Bearer {token}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def counter(address: Address, name: str) -> float:
+    """Read one of the counters that a node shows at /metrics."""
+    with closing(Http(address)) as client:
+        body = client.ask(request("/metrics", ""))[2]
+    for line in body.splitlines():
+        if line.startswith(b"%s " % name.encode()):
+            return float(line.split()[1])
+    raise WireError(f"no {name} among the metrics")
 
 
 def header(head: bytes, name: str) -> str:
