@@ -355,7 +355,6 @@ class TestWhatIsKeptOut:
         assert all(ask(http, nginx, f"/socket.io/?sid=n1.{SID}").ok for _ in range(10))
         assert all(ask(http, nginx, "/api/v1/me").ok for _ in range(10))
 
-
     @pytest.mark.parametrize(
         "query",
         ["SID=x", "Sid=x", "sid=", "sid", "xsid=x", "a=1&sid=&b=2", "a=sid=x", "%73id", "a?sid=x"],
