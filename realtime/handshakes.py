@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from core import json
-from core.errors import BadRequestError, DrainingError, FanfareError
+from core.errors import BadRequestError, DrainingError, FanfareError, NotFoundError
 from realtime.websocket import judge_handshake
 
 _NO_POLLING = (
@@ -23,7 +23,13 @@ _ELSEWHERE = (
     "This session is another node's, or over: connect anew. If it happens again and again, the "
     "proxy does not route by the sid: connect with the transport websocket alone."
 )
-_STATUS = {"bad_request": "400 Bad Request", "draining": "503 Service Unavailable"}
+# Engine.IO takes all that begins so, and `/socket.io/../x` too: past the limits of a proxy.
+_PATH = "/socket.io/"
+_STATUS = {
+    "bad_request": "400 Bad Request",
+    "not_found": "404 Not Found",
+    "draining": "503 Service Unavailable",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +51,15 @@ def guard_handshakes(app: Any, terms: Terms) -> Any:
     """Refuse what Engine.IO must not begin a session for."""
 
     def guarded(environ: dict[str, Any], start_response: Any) -> Any:
-        if not environ["PATH_INFO"].startswith("/socket.io"):
+        if not environ["PATH_INFO"].startswith(_PATH):
             return app(environ, start_response)
+        if environ["PATH_INFO"] != _PATH:
+            return _refuse(NotFoundError("Engine.IO is served at /socket.io/."), start_response)
         asked = parse_qs(environ.get("QUERY_STRING", ""))
         error = _judge(asked, terms)
         if error is not None:
             return _refuse(error, start_response)
-        refusal = judge_handshake(environ) if asked.get("transport") == ["websocket"] else None
+        refusal = judge_handshake(environ) if _transport(asked) == "websocket" else None
         if refusal is not None:
             start_response(refusal.status, [("Content-Type", "text/plain"), *refusal.headers])
             return [refusal.detail.encode()]
@@ -60,8 +68,13 @@ def guard_handshakes(app: Any, terms: Terms) -> Any:
     return guarded
 
 
+def _transport(asked: dict[str, list[str]]) -> str:
+    # The first one, as Engine.IO takes it.
+    return asked.get("transport", ["polling"])[0]
+
+
 def _judge(asked: dict[str, list[str]], terms: Terms) -> FanfareError | None:
-    if asked.get("transport", ["polling"]) == ["polling"] and not terms.serves_polling:
+    if _transport(asked) == "polling" and not terms.serves_polling:
         return BadRequestError(_NO_POLLING)
     if "sid" not in asked:
         return DrainingError("The node is shutting down.") if terms.is_draining() else None
