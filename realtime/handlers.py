@@ -1,5 +1,6 @@
 """One function a packet: from its validated form to one service, and to its ack."""
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from core.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    RateLimitedError,
     TooManySubscriptionsError,
     UnavailableError,
     describe,
@@ -69,15 +71,17 @@ def _watch(
         # let go of what is added now.
         raise UnavailableError("The connection is ending.")
     _check_room(gateway, connection, set(names.values()))
+    wanted = {names[asked] for asked in present if asked in names}
+    _take_presence(connection, len(wanted))
     connection.streams.update(names.values())
     by_name = {name: wishes[asked] for asked, name in names.items()}
     watched: set[str] = set()
-    wanted = {names[asked] for asked in present if asked in names}
     rosters: dict[str, Roster | None] = {}
 
     def prepare(streams: list[str]) -> None:
         shown = [stream for stream in streams if stream in wanted]
         connection.presence.update(shown)
+        connection.presence_bucket.give_back(len(wanted) - len(shown))
         if shown:
             rosters.update(gateway.parts.presence.enter(connection.id, shown))
 
@@ -99,6 +103,12 @@ def _check_presence(wishes: Mapping[str, Wish], present: set[str]) -> None:
             raise InvalidError.of("presence", "names a stream that is not in positions")
         if not stream.startswith("channel:"):
             raise InvalidError.of("presence", "only channels have it")
+
+
+def _take_presence(connection: Connection, streams: int) -> None:
+    wait_s = connection.presence_bucket.take(time.monotonic(), streams)
+    if wait_s:
+        raise RateLimitedError("Too much presence.", round(wait_s, 3))
 
 
 def _resolve(gateway: Gateway, connection: Connection, asked: Iterable[str]) -> dict[str, str]:
@@ -232,6 +242,7 @@ def _read(gateway: Gateway, connection: Connection, packet: packets.Read, _reply
 def _presence_set(
     gateway: Gateway, connection: Connection, packet: packets.PresenceSet, _reply: Reply
 ) -> Ack:
+    _take_presence(connection, len(connection.presence))
     gateway.parts.presence.set_status(connection.id, packet.status)
     return {}
 

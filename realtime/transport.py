@@ -58,6 +58,7 @@ class Connection:
         "id",
         "is_ending",
         "presence",
+        "presence_bucket",
         "streams",
         "timers",
     )
@@ -70,6 +71,10 @@ class Connection:
         self.presence: set[str] = set()
         self.timers: list[green.Timer] = []
         self.bucket = Bucket(limits.max_events_per_s, time.monotonic())
+        # One packet may show it in many streams, and each is work for everybody there. It comes
+        # back to all of them at once, and says at once how it is.
+        most = max(limits.max_events_per_s, 2 * (limits.max_subscriptions + 1))
+        self.presence_bucket = Bucket(limits.max_events_per_s, time.monotonic(), most)
         self.is_ending = False
         # Packets that are being handled; the greeting counts as the first.
         self._under_way = 1
