@@ -33,6 +33,7 @@ BACKLOG = 4096
 TIMEOUT_S = 60
 _BEAT_S = 1.0
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_FOLDER = "fanfare-metrics-"
 
 
 class Program(Protocol):
@@ -115,6 +116,8 @@ class FanfareWorker(Worker):  # type: ignore[misc] # gunicorn ships no types
 # What gunicorn.conf.py calls and hooks in. All of it runs in the master.
 
 _kept: list[tuple[dict[str, Any], list[str]]] = []
+# Those that this master has made.
+_folders: list[Path] = []
 
 
 def read_settings(program: Path) -> tuple[dict[str, Any], list[str]]:
@@ -172,8 +175,11 @@ def give_slot(arbiter: Arbiter, worker: FanfareWorker) -> None:
 
 def make_metrics_folder() -> None:
     """Let the workers count in files of one folder, so that each can tell the sums."""
-    if _METRICS not in os.environ:
-        os.environ[_METRICS] = tempfile.mkdtemp(prefix="fanfare-metrics-")
+    given = Path(os.environ.get(_METRICS, ""))
+    # One of ours may be inherited from the master that we replace, which removes it at its end.
+    if _METRICS not in os.environ or (given.name.startswith(_FOLDER) and given not in _folders):
+        _folders.append(Path(tempfile.mkdtemp(prefix=_FOLDER)))
+        os.environ[_METRICS] = str(_folders[-1])
 
 
 def forget_gauges(_arbiter: Arbiter, worker: FanfareWorker) -> None:
@@ -183,5 +189,6 @@ def forget_gauges(_arbiter: Arbiter, worker: FanfareWorker) -> None:
 
 
 def remove_metrics(_arbiter: Arbiter) -> None:
-    """Leave nothing behind."""
-    shutil.rmtree(os.environ[_METRICS], ignore_errors=True)
+    """Leave nothing behind; a folder that somebody gave us is theirs."""
+    while _folders:
+        shutil.rmtree(_folders.pop(), ignore_errors=True)
