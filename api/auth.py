@@ -1,5 +1,7 @@
 """Who is calling over HTTP: a bearer token, or on a GET a ticket in the address."""
 
+import ipaddress
+
 from flask import request
 
 from api.parts import parts
@@ -37,5 +39,17 @@ def bearer() -> str:
 
 
 def address() -> str:
-    """Give the address of the client."""
-    return request.remote_addr or "unknown"
+    """Give the address by which a client is counted.
+
+    Of IPv6 that is its network: whoever has one address has 2^64 of them.
+    """
+    called_from = request.remote_addr or "unknown"
+    try:
+        found = ipaddress.ip_address(called_from)
+    except ValueError:
+        return called_from
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), 64), strict=False))

@@ -23,6 +23,14 @@ def people(strict):
     return iter([registered(strict.url) for _ in range(8)])
 
 
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory):
+    """A server behind a proxy, which says where a caller is."""
+    folder = tmp_path_factory.mktemp("behind")
+    with Server(instance=folder, RATE_LIMITS="on", TRUSTED_PROXIES=1) as server:
+        yield server
+
+
 def wait_of(response) -> int:
     problem(response, 429, "rate_limited")
     return int(response.headers["Retry-After"])
@@ -107,3 +115,33 @@ class TestRegister:
                 break
 
         assert 1 <= wait_of(response) <= 60
+
+
+class TestIPv6:
+    """Whoever has one address has all of its network: sixteen billion billion of them."""
+
+    @pytest.mark.parametrize(
+        ("form", "is_one"),
+        [
+            ("2001:db8:1:1::{:x}", True),
+            ("2001:db8:1:2:{:x}::1", True),
+            ("2001:db8:2:{:x}::1", False),
+            ("::ffff:198.51.100.{}", False),
+            ("203.0.113.{}", False),
+        ],
+    )
+    def test_a_network_guesses_as_one(self, behind, form, is_one):
+        wrong = {"username": unique(), "password": "wrong password"}
+        with RestClient(behind.url) as client:
+            answers = [
+                client.raw(
+                    "POST",
+                    "/api/v1/auth/login",
+                    json=wrong,
+                    headers={"X-Forwarded-For": form.format(number)},
+                )
+                for number in range(1, 13)
+            ]
+
+        codes = [answer.status_code for answer in answers]
+        assert codes == [401] * 10 + [429] * 2 if is_one else codes == [401] * 12

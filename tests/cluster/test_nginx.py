@@ -366,6 +366,25 @@ class TestWhatIsKeptOut:
 
         assert [answer.status_code for answer in answers].count(429) > 10
 
+    @pytest.mark.parametrize(
+        ("address", "is_counted_as_one"),
+        [
+            ("2001:db8::{0:x}", True),
+            ("2001:db8:0:0:{0:x}::a0a", True),
+            ("2001:db8:0:{0:x}::1", False),
+            ("198.51.100.{0}", False),
+        ],
+    )
+    def test_of_ipv6_a_network_is_one_caller(self, start_nginx, http, address, is_counted_as_one):
+        nginx = start_nginx(OUTER_PROXY="127.0.0.1", CONNECTS_PER_S="1", CONNECT_BURST="2")
+        answers = [
+            ask(http, nginx, headers={"X-Forwarded-For": address.format(number)})
+            for number in range(1, 21)
+        ]
+        refused = [answer.status_code for answer in answers].count(429)
+
+        assert refused > 10 if is_counted_as_one else not refused
+
 
 class TestTls:
     def test_with_certificates_it_speaks_tls_alone(self, start_nginx, http, certificates):
