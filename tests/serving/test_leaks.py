@@ -121,7 +121,10 @@ def wait_until_it_rests(books: Books) -> dict[str, float]:
         seen.append(books.count())
         return seen[-1] == seen[-2] and not seen[-1]["sessions"] and not seen[-1]["present"]
 
-    wait_until(rests, deadline_s=DEADLINE_S, every_s=1.5, what="rest")
+    try:
+        wait_until(rests, deadline_s=DEADLINE_S, every_s=1.5)
+    except AssertionError as error:
+        raise AssertionError(f"still there: {seen[-1]}") from error
     return seen[-1]
 
 
