@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, Storage
+from limits.storage import Storage
 from limits.strategies import MovingWindowRateLimiter
 
+from api.windows import Windows
 from core.errors import RateLimitedError
 
 
@@ -47,7 +48,6 @@ class RateLimits:
         make_store: Callable[[], Storage] | None = None,
     ) -> None:
         self._is_on = is_on
-        self._own = MovingWindowRateLimiter(MemoryStorage())
         self._make_store = make_store
         self._shared: MovingWindowRateLimiter | None = None
         self._paused_until_s = 0.0
@@ -62,6 +62,9 @@ class RateLimits:
             # As many as a socket may, over ten seconds: a batch is a burst.
             "write": RateLimitItemPerSecond(max(1, int(events_per_s * 10)), 10),
         }
+        self._own = {
+            name: Windows(item.amount, item.get_expiry()) for name, item in self._items.items()
+        }
 
     def take(self, name: str, who: str) -> Standing | None:
         """Count a call.
@@ -73,7 +76,7 @@ class RateLimits:
             return None
         item = self._items[name]
         # Counted here too, so that nobody begins anew when the store is away.
-        here = _count(self._own, item, f"{name} {who}")
+        here = _count_here(self._own[name], who)
         there = self._count_together(item, f"{name} {who}") if name in _SHARED else None
         return _judge(there if there is not None and there.remaining < here.remaining else here)
 
@@ -95,6 +98,13 @@ def _count(limiter: MovingWindowRateLimiter, item: RateLimitItem, who: str) -> S
     stats = limiter.get_window_stats(item, who)
     reset_s = max(0.0, stats.reset_time - time.time())
     return Standing(item.amount, stats.remaining if is_allowed else -1, int(reset_s) + 1)
+
+
+def _count_here(windows: Windows, who: str) -> Standing:
+    now_s = time.monotonic()
+    is_allowed = windows.take(who, now_s)
+    left, reset_s = windows.standing(who, now_s)
+    return Standing(windows.most, left if is_allowed else -1, int(reset_s) + 1)
 
 
 def _judge(standing: Standing) -> Standing:
