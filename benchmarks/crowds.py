@@ -29,16 +29,17 @@ def _packet(name: str, argument: Json) -> bytes:
 
 def presence(task: Json) -> Json:
     """Hold people on two nodes, on the first of them present, and see what rest costs each."""
-    swarms = []
-    for address, extra in zip(task["addresses"], ({"presence": True}, {}), strict=True):
-        guests = [
+    # One swarm, so that nobody's pings are left unanswered while others connect.
+    swarm = Swarm(
+        [
             Guest(token, _packet("subscribe", {"stream": _of(task["streams"], number), **extra}))
             for number, token in enumerate(task["tokens"])
+            for extra in ({"presence": True}, {})
         ]
-        swarms.append(Swarm(guests))
-        swarms[-1].dial([tuple(address)], at_once=_AT_ONCE)
+    )
+    swarm.dial([tuple(address) for address in task["addresses"]], at_once=_AT_ONCE)
     _say("open")
-    runs = [_rest(swarms, task) for _ in range(task["repeats"])]
+    runs = [_rest(swarm, task) for _ in range(task["repeats"])]
     _say("rested")
     sys.stdin.readline()
     return {"runs": runs}
@@ -48,12 +49,9 @@ def _of(streams: list[str], number: int) -> str:
     return streams[number % len(streams)]
 
 
-def _rest(swarms: list[Swarm], task: Json) -> Json:
+def _rest(swarm: Swarm, task: Json) -> Json:
     meter = Meter({**task["pids"], "generator": os.getpid()})
-    end = time.perf_counter() + task["seconds"]
-    while time.perf_counter() < end:
-        for swarm in swarms:
-            swarm.rest(0.02)
+    swarm.rest(task["seconds"])
     used = meter.read()
     return {"seconds": used.wall_s, "cpu_s": used.cpu_s, "foreign_s": used.foreign_s}
 
