@@ -13,6 +13,7 @@ from tests.support.tree import Import, imports, imports_in, modules
 
 CORE = {"core", "core.store", "core.services"}
 EDGES = {"api", "realtime", "jobs"}
+PURE = {"core", "fanfare_client.core"}
 
 # The part on the left may import the parts on the right, and itself.
 ARROWS: dict[str, set[str]] = {
@@ -31,9 +32,11 @@ ARROWS: dict[str, set[str]] = {
     "run": {*CORE, *EDGES, "config", "app", "commands"},
     "cluster": set(),  # starts programs, and knows what they are told alone
     "gunicorn.conf": {"realtime"},
+    "fanfare_client.core": set(),
+    "fanfare_client": {"fanfare_client.core"},  # on its own: it is installed without the server
     "benchmarks": {*CORE, *EDGES, "config", "app", "cluster", "commands", "tests"},
     "tests": {*CORE, *EDGES, "config", "app", "commands", "logs", "run", "tail"}
-    | {"benchmarks", "cluster", "migrations"},
+    | {"benchmarks", "cluster", "fanfare_client", "fanfare_client.core", "migrations"},
 }
 
 # What the pure modules of core may name beyond the standard library, and the parts of the
@@ -46,6 +49,7 @@ CORE_LIBRARIES = {
     "core.passwords": {"argon2"},
     "core.times": {"time"},
     "core.validation": {"pydantic"},
+    "fanfare_client.core.calls": {"urllib"},  # to quote an address, no more
 }
 IMPURE = {
     *("asyncio", "concurrent", "ctypes", "http", "io", "logging", "multiprocessing", "os"),
@@ -55,6 +59,7 @@ IMPURE = {
 
 # A library on the left is named in the modules (and what lies under them) on the right alone.
 ONLY_IN: dict[str, set[str]] = {
+    "aiohttp": {"fanfare_client.doors.socket"},
     "alembic": {"migrations", "core.store", "app"},
     "engineio": {"realtime"},
     "eventlet": {"realtime.green", "realtime.green_server", "run"},
@@ -67,8 +72,9 @@ ONLY_IN: dict[str, set[str]] = {
     "flask_sqlalchemy": {"app", "core.store"},
     "greenlet": {"realtime.green"},
     "gunicorn": {"realtime.worker"},
+    "httpx": {"fanfare_client"},
     "psycopg": {"core.store", "cluster.postgres"},
-    "socketio": {"realtime", "tail"},
+    "socketio": {"fanfare_client.doors.socket", "realtime", "tail"},
     "sqlalchemy": {"core.services", "core.store", "migrations"},
     "werkzeug": {"api", "app", "realtime.gateway"},
 }
@@ -93,7 +99,7 @@ def breaks_arrow(found: Import) -> bool:
 
 
 def breaks_purity(found: Import) -> bool:
-    if part_of(found.importer) != "core" or part_of(found.imported) is not None:
+    if part_of(found.importer) not in PURE or part_of(found.imported) is not None:
         return False
     if found.package in CORE_LIBRARIES.get(found.importer, set()):
         return False
@@ -159,6 +165,10 @@ class TestTheRules:
             ("core.positions", "from time import time", breaks_purity),
             ("core.permissions", "import random", breaks_purity),
             ("core.events", "from pydantic import BaseModel", breaks_purity),
+            ("fanfare_client.core.streams", "import asyncio", breaks_purity),
+            ("fanfare_client.rest", "from core.ids import new_id", breaks_arrow),
+            ("fanfare_client.core.calls", "from fanfare_client.rest import Rest", breaks_arrow),
+            ("fanfare_client.link", "import socketio", breaks_library),
             ("api.channels", "from sqlalchemy import select", breaks_library),
             ("realtime.node", "import eventlet.queue", breaks_library),
             ("realtime.hub", "from flask import request", breaks_library),
@@ -189,6 +199,7 @@ class TestTheRules:
             ("realtime.presence_redis", "from realtime.bus_redis import RedisBus"),
             ("run", "from app import create_app"),
             ("tests.realtime.test_node", "from realtime.bus_memory import MemoryBus"),
+            ("fanfare_client.link", "from fanfare_client.core.chooser import Chooser"),
         ],
     )
     def test_a_rightful_import_is_let_be(self, module, source):

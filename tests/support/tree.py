@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+# A folder of packages of their own: what lies in it is named without it.
+PACKAGES = ("clients", "python")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ def name_of(path: Path) -> str:
 def module_of(path: Path) -> str:
     """Return the module that a file is: `core.store` of `core/store/__init__.py`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
+    if parts[: len(PACKAGES)] == PACKAGES:
+        parts = parts[len(PACKAGES) :]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
