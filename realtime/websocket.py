@@ -6,12 +6,15 @@ one, and the reader never waits for it. Compression is never accepted: it costs 
 """
 
 import base64
+import fcntl
 import hashlib
 import logging
 import os
 import re
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -89,8 +92,8 @@ class WebSocket:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether messages were received that `wait` has not given yet."""
-        return bool(self._inbox)
+        """Whether something was received that `wait` has not given yet, or not even looked at."""
+        return bool(self._inbox) or self._count_unread() > 0
 
     def wait(self) -> str | bytes | None:
         """The next message; None once it's closed, by whomever, or the idle timeout has passed."""
@@ -230,6 +233,14 @@ class WebSocket:
         finally:
             self._busy -= 1
             self._release()
+
+    def _count_unread(self) -> int:
+        descriptor = self.socket.fileno()
+        if descriptor < 0:
+            return 0
+        # What the system holds for us; asked in a way that never parks.
+        answer = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
 
     def _release(self) -> None:
         # Nobody may be inside a call: the hub would wait on for a number that is another's by then.

@@ -67,7 +67,7 @@ def many(
 ) -> Iterator[Server]:
     """A server with four workers, for the tests of one file."""
     folder = tmp_path_factory.mktemp("many")
-    settings = with_workers(redis_server, folder)
+    settings = with_workers(redis_server, folder, MAX_CONNECTIONS_PER_USER=1000)
     with Server(migrated_database, instance=folder, migrate=False, **settings) as running:
         wait_for_workers(running)
         yield running

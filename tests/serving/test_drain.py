@@ -137,6 +137,26 @@ class TestPackets:
         assert packets.index(next(p for p in packets if '"bye"' in p)) == len(packets) - 1
         busy.shutdown()
 
+    def test_those_that_lie_unread_in_the_system_are_acked_too(self, stalled):
+        """They came while the handler of another was busy."""
+        with registered(stalled.server.url) as ada:
+            stream = make_stream(ada)
+            busy, idle = greet(stalled.server, ada), greet(stalled.server, ada)
+            stalled.lock(LOCK)
+            publish(busy, stream, 1)
+            stalled.wait_for_waiting(1)
+            for number in range(2, 41):
+                publish(busy, stream, number)
+            end(stalled.server)
+            read_to_the_end(idle)  # by now everybody is to leave
+            stalled.release()
+            packets = read_to_the_end(busy)
+        busy.shutdown()
+        idle.shutdown()
+
+        assert [int(p[2:].partition("[")[0]) for p in packets[:-1]] == list(range(1, 41))
+        assert bye_in(packets)["code"] == "draining"
+
     def test_somebody_who_is_just_being_greeted_is_greeted_and_then_sent_away(self, stalled):
         with registered(stalled.server.url) as ada:
             stalled.lock("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
