@@ -12,6 +12,7 @@ from cluster.nodes import Node
 from cluster.postgres import find_binaries
 from tests.conformance.doors import DOORS, Follower, Wishes
 from tests.conformance.people import Login, Room, Target
+from tests.conformance.wire import PATIENCE_S, wait_at_most
 from tests.support import needs
 
 OWN = ("one-node", "three-nodes")
@@ -28,6 +29,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         help="test the server there; more than once: other addresses of the same installation",
     )
+    parser.addoption(
+        "--patience",
+        type=float,
+        metavar="SECONDS",
+        help="how long the conformance suite waits for what has to come",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    wait_at_most(config.getoption("patience", None) or PATIENCE_S)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

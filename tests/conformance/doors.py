@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from tests.conformance.people import Login
-from tests.conformance.wire import DEADLINE_S, Json
+from tests.conformance.wire import Json, deadline
 
 Wishes = Mapping[str, Json | None]
 
@@ -33,7 +33,7 @@ class Follower(Protocol):
 
 def read_to(follower: Follower, stream: str, offset: int) -> list[Json]:
     """Read until a stream stands there, and give all of its events that this follower saw."""
-    end = time.monotonic() + DEADLINE_S
+    end = deadline()
     while follower.positions[stream]["offset"] < offset:
         assert time.monotonic() < end, (
             f"waited for {stream}@{offset}, got as far as {follower.positions[stream]}"
@@ -52,6 +52,7 @@ class _Memory:
         self.positions: dict[str, Json] = {}
 
     def _take(self, event: Json) -> None:
+        assert event["stream"] in self.positions, f"before the answer to its subscribe: {event}"
         self.events.append(event)
         self.positions[event["stream"]]["offset"] = event["offset"]
 

@@ -3,6 +3,8 @@
 Within a second, says the protocol; here the only deadline is that of a test that would hang.
 """
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests.conformance.doors import read_to
@@ -22,10 +24,11 @@ class TestSessions:
     def test_logout_ends_every_socket_of_the_session(self, ada):
         """On whichever node they are, and they are told why."""
         session = ada.again()
-        sockets = [session.socket(node) for node in range(3)]
-        session.ok("POST", "/auth/logout", node=1)
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(session.socket(node)) for node in range(3)]
+            session.ok("POST", "/auth/logout", node=1)
 
-        assert [end_of(socket) for socket in sockets] == [("token_revoked", "never")] * 3
+            assert [end_of(socket) for socket in sockets] == [("token_revoked", "never")] * 3
 
     def test_logout_leaves_other_sessions_alone(self, ada, room):
         session = ada.again()

@@ -1,9 +1,12 @@
 """Promise 3, resume anywhere: what came after a position, exactly, or word that it can't be."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 
 from tests.conformance.doors import read_to
-from tests.conformance.people import Room, numbered, numbers, offsets
+from tests.conformance.people import Room, numbers, offsets
 
 OTHER_EPOCH = "conformance-0"
 
@@ -157,21 +160,22 @@ class TestOfTheSocket:
 
     def test_the_first_live_event_is_the_one_after_the_ack(self, ada, bob, room):
         """The ack leaves before any later event, also while somebody writes without pause."""
-        room.publish(3)
-        with ada.socket() as writer, bob.socket() as socket:
-            wish = {"stream": room.stream, **numbered(0)}
-            asked = [writer.send("publish", wish) for _ in range(10)]
+        answered = Event()
+        with bob.socket() as socket, ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write_until, answered, room)
+            while room.top()["offset"] < 5:
+                pass
             ack_id = socket.send("subscribe", {"stream": room.stream, "history": 1})
-            asked += [writer.send("publish", wish) for _ in range(10)]
-            writer.read_ack(asked[-1])
             ack = socket.read_ack(ack_id)
-            last = room.publish(1)[0]["offset"]
-            told = [data for name, data in socket.packets if name == "event"]
-            while not told or told[-1]["offset"] < last:
-                told.append(socket.read_until("event")[1])
+            answered.set()
+            last = writing.result()
+            socket.read_while(lambda packet: packet != ("event", last))
 
-        seen = [event["offset"] for event in told if event["stream"] == room.stream]
-        assert seen == list(range(ack["position"]["offset"] + 1, last + 1))
+        first, *events = about(room, socket.packets)
+        assert first == ("ack", (ack_id, ack))
+        assert offsets([event for _, event in events]) == list(
+            range(ack["position"]["offset"] + 1, last["offset"] + 1)
+        )
 
     def test_a_reset_tells_where_the_log_begins_and_ends(self, bob, room):
         top = room.top()
@@ -181,3 +185,19 @@ class TestOfTheSocket:
 
         assert ack["reset"] == {"reason": "epoch", "oldest": 1, "top": top}
         assert (ack["events"], ack["more"], ack["position"]) == ([], False, top)
+
+
+def write_until(answered, room):
+    """Publish without pause until something has happened, and once more; give the last."""
+    while not answered.is_set():
+        room.publish(1)
+    return room.publish(1)[0]
+
+
+def about(room, packets):
+    """Give the acks, and the events of a room, in order."""
+    return [
+        (name, data)
+        for name, data in packets
+        if name == "ack" or (name == "event" and data["stream"] == room.stream)
+    ]

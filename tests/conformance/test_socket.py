@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from tests.conformance.people import numbered
-from tests.conformance.wire import DEADLINE_S, Json, unique
+from tests.conformance.wire import PATIENCE_S, Json, unique
 
 # The packets of a client, the argument of each, and what its ack holds beside `ok`.
 ACKS: dict[str, tuple[Json, str]] = {
@@ -191,7 +191,7 @@ class TestHeartbeats:
             times = good.handshake
             assert times["pingInterval"] > 0
             assert times["pingTimeout"] > 0
-            if times["pingInterval"] > DEADLINE_S * 500:
+            if times["pingInterval"] > 30_000:
                 pytest.skip(f"a ping every {times['pingInterval']} ms is too long to wait for")
             with ThreadPoolExecutor() as pool:
                 ends = pool.submit(dead.read_to_the_end)
@@ -212,7 +212,7 @@ class TestHandshakes:
     def test_a_session_that_nobody_knows_is_refused_with_a_reason(self, target):
         """As to a client of Engine.IO's polling whose node has gone."""
         url = f"{target.url(0)}/socket.io/?EIO=4&transport=polling&sid={unique('none')}"
-        response = requests.get(url, timeout=DEADLINE_S)
+        response = requests.get(url, timeout=PATIENCE_S)
 
         assert response.status_code == 400
         assert response.json()["message"]

@@ -18,11 +18,30 @@ import websocket
 API = "/api/v1"
 PASSWORD = "correct horse battery"
 # For what has to come, on a slow machine too; nothing here judges speed.
-DEADLINE_S = 60.0
-# A limit of calls a minute is waited for, so many times.
-PATIENCE = 4
+PATIENCE_S = 60.0
+# A call that came too fast is made so many times.
+TRIES = 4
 Json = dict[str, Any]
 Packet = tuple[str, Any]
+
+
+_patience_s = PATIENCE_S
+
+
+def wait_at_most(seconds: float) -> None:
+    """Say how long is waited for what has to come, from now on."""
+    global _patience_s
+    _patience_s = seconds
+
+
+def patience_s() -> float:
+    """Give how long is waited for what has to come."""
+    return _patience_s
+
+
+def deadline() -> float:
+    """Give the moment until which something may come, on the monotonic clock."""
+    return time.monotonic() + _patience_s
 
 
 def unique(prefix: str) -> str:
@@ -52,14 +71,14 @@ class Http:
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        for _ in range(PATIENCE):
+        for _ in range(TRIES):
             response = self._session.request(
                 method,
                 self.url + API + path,
                 json=body,
                 data=raw,
                 headers=sent,
-                timeout=DEADLINE_S,
+                timeout=_patience_s,
                 allow_redirects=False,
             )
             if response.status_code != 429 or code_of(response) != "rate_limited":
@@ -114,7 +133,7 @@ class Socket:
         self._answers_pings = answers_pings
         self._ws = websocket.create_connection(
             url.rstrip("/").replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket",
-            timeout=DEADLINE_S,
+            timeout=_patience_s,
             sockopt=options,
             skip_utf8_validation=True,  # in Python, byte by byte
             http_no_proxy=["*"],
@@ -158,7 +177,7 @@ class Socket:
 
         Raises: ConnectionError when the connection is over; TimeoutError after the deadline.
         """
-        end = time.monotonic() + DEADLINE_S
+        end = deadline()
         while time.monotonic() < end:
             packet = self._take(self._receive())
             if packet is not None:
@@ -188,7 +207,7 @@ class Socket:
 
     def read_while(self, goes_on: Callable[[Packet], bool]) -> Packet:
         """Read packets up to the first for which `goes_on` is false, and give that one."""
-        end = time.monotonic() + DEADLINE_S
+        end = deadline()
         while True:
             packet = self.read()
             if not goes_on(packet):

@@ -1,0 +1,1 @@
+"""Servers that are broken on purpose, so that the conformance suite is seen to fail."""
