@@ -73,9 +73,9 @@ class Fanfare:
         """One's own stream and notifications."""
         return Notifications(self, self._client.notifications)
 
-    def connect(self, timeout: float | None = None) -> Self:
-        """Begin, and wait until a door is open. Raises: EndedError; TimeoutError."""
-        self.run(self._client.connect(), timeout)
+    def connect(self, *, wait: bool = True, timeout: float | None = None) -> Self:
+        """Begin, and wait until a door is open, if wanted. Raises: EndedError; TimeoutError."""
+        self.run(self._client.connect(wait=wait), timeout)
         return self
 
     def close(self) -> None:

@@ -102,13 +102,17 @@ class AsyncFanfare:
         """How many publishes wait for the server's answer."""
         return len(self._sender)
 
-    async def connect(self) -> Self:
-        """Begin, and wait until a door is open. Raises: EndedError where none ever will be."""
+    async def connect(self, *, wait: bool = True) -> Self:
+        """Begin, and wait until a door is open, if that is wanted.
+
+        Raises: EndedError where none ever will be.
+        """
         if not self._started:
             self._started = True
             self._link.start()
             self._sender.start()
-        await self._live.wait()
+        if wait:
+            await self._live.wait()
         if self._link.ended:
             raise EndedError("unauthorized", self.state.detail)
         return self

@@ -91,6 +91,8 @@ class Link:
 
     async def _run(self) -> None:
         while True:
+            if not self._room.is_set():
+                self._say(State("reconnecting", detail="the application does not keep up"))
             await self._room.wait()
             wait_s: float | None = 0.0
             trouble = await self._go()

@@ -175,7 +175,7 @@ class UnreachableError(NoAnswerError):
 
 def body_of(response: httpx.Response) -> JSON:
     """Return the object in an answer. Raises: NoAnswerError where it holds none."""
-    if response.status_code == 204:
+    if response.status_code in (202, 204) and not response.content:
         return {}
     try:
         body = response.json()

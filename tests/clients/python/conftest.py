@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 import pytest
 
 from fanfare_client import AsyncFanfare, Timing
+from tests.clients.conftest import make_channel
 from tests.support.client import RestClient, registered
 from tests.support.server import Server
 
 T = TypeVar("T")
+DOORS = ["socket"]
 DEADLINE_S = 60.0
 # Waits that would make the tests slow are short; budgets, which only bad networks use up, are long.
 QUICK = Timing(
@@ -43,10 +45,21 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(params=DOORS)
+def door(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
 def ada(served: Server) -> Iterator[RestClient]:
     with registered(served.url) as person:
         yield person
+
+
+@pytest.fixture
+def channel(ada: RestClient) -> dict[str, Any]:
+    """A fresh public channel of Ada's."""
+    return make_channel(ada)
 
 
 @asynccontextmanager

@@ -132,6 +132,12 @@ class TestCalls:
 
         assert of_answer(entry("1"), answer, {}) == error
 
+    def test_an_answer_of_somebody_in_between_is_none(self):
+        """A captive portal says 200 to everything: the publish is tried again."""
+        told = of_answer(entry("1"), {"welcome": "to our hotel"}, {})
+
+        assert from_wire(told).retryable
+
     def test_streams_are_named_with_their_positions_while_that_is_short(self):
         few = [Follow("channel:a", Position(4, "9f3c")), Follow("channel:b")]
         many = [Follow(f"channel:{n:036}", Position(n, "9f3c12ab")) for n in range(40)]

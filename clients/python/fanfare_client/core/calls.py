@@ -66,7 +66,7 @@ def of_ack(ack: JSON) -> Published:
 
 
 def of_answer(entry: Entry, body: JSON, headers: Mapping[str, str]) -> Published | JSON:
-    """Read the answer to a publish by REST; an error in the list of outcomes is given as it is."""
+    """Read the answer to a publish by REST; an error is given in the form of the wire."""
     header = headers.get("Fanfare-Position")
     at = Position.parse(header) if header else None
     if "outcomes" in body:
@@ -74,6 +74,8 @@ def of_answer(entry: Entry, body: JSON, headers: Mapping[str, str]) -> Published
         if not outcome.get("ok"):
             return dict(outcome.get("error") or {})
         return Published(at, bool(outcome.get("replayed")))
+    if ("id" if entry.kind == "message" else "event") not in body:
+        return {"code": "unavailable", "detail": "This is no answer of a server of ours."}
     replayed = headers.get("Idempotent-Replay") == "true"
     return Published(at, replayed, body if entry.kind == "message" else None)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -64,11 +65,17 @@ class OpenDoor(ABC):
         if not self.closed.done():
             self.closed.set_result(trouble)
 
-    async def renewed(self, refused: str) -> str:
-        """Return a fresh token, however long that takes. Raises: EndedError."""
+    async def renewed(self, token: str, expires_in: float) -> str:
+        """Return a fresh token, however often it has to be asked for. Raises: EndedError.
+
+        Not at once: many clients were told in the same moment, and tokens that never hold for
+        long are not to be renewed without end.
+        """
+        early = random.uniform(0.1, 0.5) * expires_in  # noqa: S311 - jitter is no secret
+        await asyncio.sleep(max(early, self.host.timing.backoff_s))
         while True:
             try:
-                return await self.host.rest.renew(refused)
+                return await self.host.rest.renew(token)
             except FanfareError as error:
                 if not error.retryable:
                     raise

@@ -27,6 +27,7 @@ class PlainDoor(OpenDoor):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stale = asyncio.Event()
         self._seen: dict[Follow, Position | None] = {}
+        self._entered: set[Follow] = set()
 
     @property
     @abstractmethod
@@ -53,6 +54,11 @@ class PlainDoor(OpenDoor):
 
     def changed(self) -> None:
         """Begin a round with the new list."""
+        if set(self.host.feed.streams) != self._entered:
+            self.again()
+
+    def again(self) -> None:
+        """Begin a round from the positions, soon."""
         self._stale.set()
 
     async def enter(self) -> JSON:
@@ -60,6 +66,7 @@ class PlainDoor(OpenDoor):
         await self._join()
         follows = list(self.host.feed.streams)
         self._seen = {follow: follow.position for follow in follows}
+        self._entered = set(follows)
         text = streams_query(follows)
         presence = {"presence": "true"} if _all_present(follows) else {}
         if text is not None:
@@ -84,10 +91,13 @@ class PlainDoor(OpenDoor):
             by_stream.setdefault(event["stream"], []).append(event)
         for reset in told.get("resets") or ():
             self.on_reset(reset)
-        for stream, position in (told.get("positions") or {}).items():
-            follow = feed.streams.find(stream)
-            if follow is not None and (events is not None or follow.position is None):
-                feed.page(follow, by_stream.get(stream, []), Position.of(position))
+        for stream, place in (told.get("positions") or {}).items():
+            follow, position = feed.streams.find(stream), Position.of(place)
+            if follow is None:
+                continue
+            # Without events it says where they will begin: here, or after a reset that comes next.
+            if events is not None or follow.position in (None, position):
+                feed.page(follow, by_stream.get(stream, []), position)
         for lost in told.get("unsubscribed") or ():
             feed.lost(lost["stream"].partition("@")[0], lost["code"])
 
@@ -117,7 +127,9 @@ class PlainDoor(OpenDoor):
 
     async def _run(self) -> None:
         while not self.closed.done():
-            self._stale.clear()
+            if self._stale.is_set():
+                self._stale.clear()
+                self.forget()
             trouble = await self._one()
             if trouble is not None:
                 self.end(trouble)
@@ -130,7 +142,6 @@ class PlainDoor(OpenDoor):
             if round_.done():
                 trouble: Trouble | None = round_.result()
                 return trouble
-            self.forget()
             return None
         finally:
             round_.cancel()

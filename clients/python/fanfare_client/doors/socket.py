@@ -273,11 +273,11 @@ class SocketDoor(OpenDoor):
             self._followed.pop(follow, None)
             self.host.feed.lost(data["stream"], data["code"])
 
-    def _on_expiring(self, _data: JSON) -> None:
-        self.spawn(self._renew())
+    def _on_expiring(self, data: JSON) -> None:
+        self.spawn(self._renew(data["expires_in"]))
 
-    async def _renew(self) -> None:
-        self._token = await self.renewed(self._token)
+    async def _renew(self, expires_in: float) -> None:
+        self._token = await self.renewed(self._token, expires_in)
         await self.call("auth.refresh", {"token": self._token})
 
     def _on_bye(self, data: JSON) -> None:

@@ -69,7 +69,7 @@ class SseDoor(PlainDoor):
             case "unsubscribed":
                 self.host.feed.lost(data["stream"], data["code"])
             case "auth.expiring":
-                self.spawn(self._renew())
+                self.spawn(self._renew(data["expires_in"]))
             case "bye":
                 return bye_of(data)
         return None
@@ -86,6 +86,6 @@ class SseDoor(PlainDoor):
             return None
         return Trouble(Kind.LOST, detail="an event is missing")
 
-    async def _renew(self) -> None:
-        await self.renewed(self._token)
-        self.changed()
+    async def _renew(self, expires_in: float) -> None:
+        await self.renewed(self._token, expires_in)
+        self.again()
