@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
-NODE := tests/js/node_modules/.installed
+NODE := tests/js/node_modules/.installed clients/js/node_modules/.installed
 
 # An own choice of interpreter: make run PYTHON=/path/to/python3
 PYTHON ?=
@@ -57,7 +57,7 @@ lock: $(DEV) ## Compile pyproject.toml to exact versions (ARGS=--upgrade takes t
 setup: $(DEV) node ## Install what tests and checks need, and run nothing
 
 clean: ## Remove what the commands made, but not instance/ (it holds your data)
-	@rm -rf $(VENV) tests/js/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) tests/js/node_modules clients/js/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The first interpreter that runs, is new enough and can make an environment. Debian's python3
@@ -108,12 +108,12 @@ $(DEV): requirements-dev.txt
 node:
 	@if command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1; then \
 		$(MAKE) --silent --no-print-directory $(NODE) || \
-			echo "npm could not install the packages of tests/js: tests with Node.js will not run." >&2; \
+			echo "npm could not install its packages: tests with Node.js will not run." >&2; \
 	else \
 		echo "No Node.js with npm here: the tests of the JavaScript client are skipped." >&2; \
 	fi
 
-$(NODE): tests/js/package-lock.json
-	@echo "Installing the pinned packages of tests/js …"
-	@cd tests/js && npm ci --silent --no-audit --no-fund
+$(NODE): %/node_modules/.installed: %/package-lock.json
+	@echo "Installing the pinned packages of $* …"
+	@cd $* && npm ci --silent --no-audit --no-fund
 	@touch $@

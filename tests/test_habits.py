@@ -14,6 +14,7 @@ import pytest
 from tests.support.tree import ROOT, files, imports, name_of, python_files
 
 LINES_AT_MOST = 400
+SCRIPT_LINES_AT_MOST = 300
 DOCSTRING_LINES_AT_MOST = 8
 TEXT = {
     *(".cfg", ".css", ".html", ".ini", ".js", ".json", ".mako", ".md", ".mjs", ".py", ".sh"),
@@ -39,6 +40,7 @@ MACHINE_PATHS = [
     r"\.\./sha" + r"red",
 ]
 UNFINISHED = [r"\bTO" + r"DO\b", r"\bFIX" + r"ME\b", r"\bX" + r"XX\b"]
+NODE_PACKAGES = ["clients/js", "tests/js"]
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "jsonpickle", "marshal", "shelve"}
 
 PINS = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
@@ -69,6 +71,13 @@ class TestSizes:
         }
 
         assert {name: size for name, size in sizes.items() if size > LINES_AT_MOST} == {}
+
+    def test_no_module_of_the_client_for_javascript_is_too_long(self):
+        paths = sorted((ROOT / "clients/js/src").glob("*.ts"))
+        sizes = {path.name: len(path.read_text().splitlines()) for path in paths}
+
+        assert sizes
+        assert {name: size for name, size in sizes.items() if size > SCRIPT_LINES_AT_MOST} == {}
 
 
 class TestDocstrings:
@@ -142,11 +151,20 @@ class TestPins:
 
         assert not missing
 
-    def test_the_lock_of_npm_names_no_address(self):
-        packages = json.loads((ROOT / "tests/js/package-lock.json").read_text())["packages"]
+    @pytest.mark.parametrize("folder", NODE_PACKAGES)
+    def test_the_lock_of_npm_names_no_address(self, folder):
+        packages = json.loads((ROOT / folder / "package-lock.json").read_text())["packages"]
 
         assert packages["node_modules/socket.io-client"]["integrity"]
         assert not [name for name, package in packages.items() if "resolved" in package]
+
+    @pytest.mark.parametrize("folder", NODE_PACKAGES)
+    def test_node_packages_are_pinned(self, folder):
+        """To one version each: what was tested is what is built and run."""
+        package = json.loads((ROOT / folder / "package.json").read_text())
+        wanted = {**package["dependencies"], **package.get("devDependencies", {})}
+
+        assert {name: v for name, v in wanted.items() if not re.fullmatch(r"[\d.]+", v)} == {}
 
 
 class TestContinuousIntegration:

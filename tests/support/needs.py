@@ -18,6 +18,7 @@ from cluster.redis import find_redis, speaks_tls
 
 REQUIRE_ALL = "FANFARE_REQUIRE_ALL"
 JS = Path(__file__).parents[1] / "js"
+JS_CLIENT = Path(__file__).parents[2] / "clients" / "js"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 T = TypeVar("T")
@@ -52,6 +53,14 @@ def require_node() -> str:
     node = require(shutil.which("node"), "no Node.js on PATH (Debian: apt-get install nodejs npm)")
     installed = (JS / "node_modules" / "socket.io-client").is_dir()
     require(installed, "the packages of tests/js are not installed (make setup)")
+    return node
+
+
+def require_js_client() -> str:
+    """Return the path of Node.js, once what clients/js is built and tested with is installed."""
+    node = require_node()
+    installed = (JS_CLIENT / "node_modules" / "typescript").is_dir()
+    require(installed, "the packages of clients/js are not installed (make setup)")
     return node
 
 
