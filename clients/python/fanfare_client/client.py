@@ -77,6 +77,7 @@ class AsyncFanfare:
         self._live = asyncio.Event()
         self._status = ""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._telling = asyncio.Lock()  # one state after the other
         self._started = False
         self.notifications = Notifications(self)
         if door is not None:
@@ -274,9 +275,17 @@ class AsyncFanfare:
         else:
             self._live.clear()
         if self._on_state is not None:
-            done = self._on_state(state)
-            if inspect.isawaitable(done):
-                self._spawn(done)
+            self._spawn(self._call(self._on_state, state))
+
+    async def _call(self, on_state: OnState, state: State) -> None:
+        async with self._telling:
+            try:
+                done = on_state(state)
+                if inspect.isawaitable(done):
+                    await done
+            except Exception:
+                # The application's code may raise anything; the connection is no worse for it.
+                log.exception("on_state failed")
 
     def _finish(self, state: State) -> None:
         self._live.set()  # whoever waits learns that it is over

@@ -90,6 +90,14 @@ class Link:
             self._say(State("ended", detail="closed"))
 
     async def _run(self) -> None:
+        try:
+            await self._keep_open()
+        except Exception as error:
+            # Nobody waits for this task: without a word the client would be silent for ever.
+            log.exception("the client failed")
+            self._end(FanfareError("internal", repr(error)))
+
+    async def _keep_open(self) -> None:
         while True:
             if not self._room.is_set():
                 self._say(State("reconnecting", detail="the application does not keep up"))
@@ -163,6 +171,9 @@ class Link:
                     await self._opened(DOORS[name](self._host))
                 except DoorError as error:
                     log.debug("%s is not open yet: %s", name, error)
+                except Exception:
+                    # The open door is no worse for it; the next try may go better.
+                    log.exception("%s can't be tried", name)
                 else:
                     return
         await asyncio.Event().wait()  # there is none
@@ -193,12 +204,12 @@ class Link:
         return wait_s
 
     async def _pause(self, wait_s: float) -> None:
-        self._nudged.clear()
         try:
             async with asyncio.timeout(wait_s):
                 await self._nudged.wait()
         except TimeoutError:
             pass  # nobody was in a hurry
+        self._nudged.clear()
 
     def _end(self, error: FanfareError) -> None:
         self._say(State("ended", detail=str(error)))

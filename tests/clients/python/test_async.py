@@ -11,6 +11,7 @@ from fanfare_client import (
     Position,
     Reset,
     ResetError,
+    Roster,
     Signal,
     State,
     Unsubscribed,
@@ -158,6 +159,32 @@ class TestFollowing:
         run(walk(ada.url))
 
         assert {signal.actor for signal in signals} != {None}
+
+    def test_who_is_present_is_shown_first_and_who_comes_after(self, ada, channel, door):
+        rosters: list[Roster] = []
+        signals: list[Signal] = []
+
+        async def walk(bob) -> None:
+            bob.put(f"/channels/{channel['id']}/members/me", {})
+            async with client_of(ada, door=door) as here:
+                await here.channel(channel["id"]).subscribe(
+                    presence=True,
+                    on_event=lambda event: None,
+                    on_presence=rosters.append,
+                    on_signal=signals.append,
+                )
+                await until(lambda: rosters, "who is there")
+                async with client_of(bob) as there:
+                    await there.channel(channel["id"]).subscribe(presence=True)
+                    roster = await there.channel(channel["id"]).presence()
+                    assert {one["user_id"] for one in roster.people or ()} == {ada.id, bob.id}
+                    await until(lambda: signals, "that somebody came")
+
+        with registered(ada.url) as bob:
+            run(walk(bob))
+
+        assert rosters[0].people is not None
+        assert signals[0].type == "presence.joined"
 
     def test_who_leaves_hears_nothing_more(self, ada, channel, door):
         async def walk() -> list[Event]:

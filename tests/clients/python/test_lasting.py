@@ -3,16 +3,22 @@
 import asyncio
 import random
 import threading
+from dataclasses import replace
 
 import pytest
 
-from fanfare_client import AsyncFanfare, EndedError, Event, State
+from fanfare_client import AsyncFanfare, EndedError, Event, Published, State, Timing
+from fanfare_client.core.outbox import replay
 from tests.clients.conftest import make_channel, say
-from tests.clients.python.conftest import DOORS, QUICK, client_of, run, until
+from tests.clients.python.conftest import DOORS, HAS_LOWER_DOORS, QUICK, client_of, run, until
 from tests.clients.python.test_async import bodies, take
 from tests.support.bad_proxies import BadProxy
 from tests.support.client import registered
 from tests.support.server import Server
+
+only_with_lower_doors = pytest.mark.skipif(
+    not HAS_LOWER_DOORS, reason="this server has no fallback doors"
+)
 
 
 class TestRestarts:
@@ -89,6 +95,7 @@ class TestTheOutboxsFile:
 
         assert [message["body"] for message in page["items"]] == ["a", "b", "c"]
         assert again == page
+        assert replay(file.read_text().splitlines()) == []
 
     def test_one_that_never_was_online_can_write_to_it(self, ada, channel, tmp_path):
         file = tmp_path / "outbox"
@@ -218,6 +225,57 @@ class TestSlowApplications:
 
 
 class TestBadNetworks:
+    @only_with_lower_doors
+    @pytest.mark.parametrize(
+        ("fault", "ends_up"),
+        [("refuse_upgrades", "sse"), ("swallow_frames", "sse"), ("buffer_sse", "poll")],
+    )
+    def test_it_goes_down_and_up_again(self, ada, channel, fault, ends_up):
+        """The budgets are the real ones; at each step what is published arrives, once."""
+        timing = replace(Timing(), probe_s=1.0, probe_most_s=2.0, backoff_s=0.05)
+
+        async def walk(proxy: BadProxy) -> list[Event]:
+            setattr(proxy, fault, True)
+            if fault == "buffer_sse":
+                proxy.refuse_upgrades = True
+            async with client_of(ada, url=proxy.url, timing=timing) as client:
+                there = client.channel(channel["id"])
+                subscription = await there.subscribe()
+                assert client.state.door == ends_up
+                await there.send("below")
+                events = await take(subscription, 1)
+                proxy.heal()
+                await until(lambda: client.state.door == "socket", "the socket")
+                await there.send("above")
+                return events + await take(subscription, 1)
+
+        with BadProxy(ada.url) as proxy:
+            assert bodies(run(walk(proxy))) == ["below", "above"]
+
+    @only_with_lower_doors
+    def test_a_socket_that_goes_deaf_is_left_and_the_publish_is_sent_again(self, start_server):
+        """The packet got no ack in time: the same key goes by REST. No ping would tell it."""
+        timing = replace(QUICK, ack_s=1.0, socket_s=1.0, probe_s=1000)
+
+        async def walk(person, proxy: BadProxy) -> tuple[Published, list[Event]]:
+            channel = make_channel(person)
+            async with client_of(person, url=proxy.url, timing=timing) as client:
+                there = client.channel(channel["id"])
+                subscription = await there.subscribe()
+                assert client.state.door == "socket"
+                proxy.swallow_frames = True
+                published = await there.send("in spite of it")
+                await until(lambda: client.state.state == "live")
+                assert client.state.door != "socket"
+                return published, await take(subscription, 1)
+
+        server = start_server(PING_INTERVAL_S=300)
+        with registered(server.url) as person, BadProxy(server.url) as proxy:
+            published, events = run(walk(person, proxy))
+
+        assert bodies(events) == ["in spite of it"]
+        assert published.position == events[0].position
+
     def test_cuts_are_healed(self, ada, channel, door):
         async def walk(proxy: BadProxy) -> list[Event]:
             async with client_of(ada, url=proxy.url, door=door) as client:

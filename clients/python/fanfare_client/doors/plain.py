@@ -4,12 +4,12 @@ import asyncio
 from abc import abstractmethod
 from typing import Any
 
-from fanfare_client.core.calls import streams_query
+from fanfare_client.core.calls import channel_path, streams_query
 from fanfare_client.core.chooser import Kind, Trouble
 from fanfare_client.core.errors import FanfareError
 from fanfare_client.core.events import Position
 from fanfare_client.core.streams import Follow
-from fanfare_client.doors.base import DoorError, Host, OpenDoor, trouble_of
+from fanfare_client.doors.base import DoorError, Host, OpenDoor, log, trouble_of
 from fanfare_client.rest import body_of
 
 JSON = dict[str, Any]
@@ -17,6 +17,7 @@ JSON = dict[str, Any]
 # access was lost, but that these doors are not served here.
 OWN = "user:me"
 _JOINED_AT_ONCE = 20
+_MOST = 128  # streams that one call names
 
 
 class PlainDoor(OpenDoor):
@@ -28,6 +29,7 @@ class PlainDoor(OpenDoor):
         self._stale = asyncio.Event()
         self._seen: dict[Follow, Position | None] = {}
         self._entered: set[Follow] = set()
+        self._present: list[Follow] = []
 
     @property
     @abstractmethod
@@ -69,11 +71,13 @@ class PlainDoor(OpenDoor):
         self._entered = set(follows)
         text = streams_query(follows)
         presence = {"presence": "true"} if _all_present(follows) else {}
+        self._present = [follow for follow in follows if follow.presence] if presence else []
         if text is not None:
-            own = [] if self.host.feed.streams.find(OWN) else [OWN]
+            own = [] if self.host.feed.streams.find(OWN) or len(follows) >= _MOST else [OWN]
             return {"streams": ",".join([*filter(None, [text]), *own]), **presence}
         streams = {f.name: f.position.wire() if f.position else None for f in follows}
-        body = {"streams": {OWN: None, **streams}}
+        own_too = {OWN: None} if len(follows) < _MOST else {}
+        body = {"streams": {**own_too, **streams}}
         answer = await self.host.rest.request("POST", "/events/cursor", json=body)
         told = body_of(answer)
         self.learn(told)
@@ -110,6 +114,21 @@ class PlainDoor(OpenDoor):
             # A cursor that has moved on since answers no position that we gave.
             first = asked if asked == follow.position else None
             self.host.feed.reset(follow, told["reason"], position, first)
+
+    def begun(self) -> None:
+        """The first answer of an entrance came."""
+        if not self.ready.done():
+            self.ready.set_result(None)
+        present, self._present = self._present, []
+        for follow in present:
+            self.spawn(self._show(follow))
+
+    async def _show(self, follow: Follow) -> None:
+        path = channel_path(follow.name.partition(":")[2], "/presence")
+        try:
+            self.host.feed.roster(follow, await self.host.rest.get(path))
+        except FanfareError as error:
+            log.debug("who is in %s is not known: %s", follow.name, error)
 
     async def _join(self) -> None:
         """Learn where new streams begin that want history: each poll takes one number of it."""

@@ -53,8 +53,7 @@ class PollDoor(PlainDoor):
         self.learn(told, told["events"])
         for signal in told.get("signals") or ():
             self.host.feed.signal(signal)
-        if not self.ready.done():
-            self.ready.set_result(None)
+        self.begun()
         self._seen.clear()
         if told.get("bye"):
             return bye_of(told["bye"])

@@ -78,8 +78,7 @@ class SseDoor(PlainDoor):
         for stream, position in data["positions"].items():
             self._epochs[stream] = Position.of(position).epoch
         self.learn(data)
-        if not self.ready.done():
-            self.ready.set_result(None)
+        self.begun()
 
     def _on_event(self, data: JSON) -> Trouble | None:
         if self.host.feed.live(data, epoch=self._epochs.get(data["stream"])) is None:
