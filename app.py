@@ -195,6 +195,8 @@ def create_app(settings: Settings) -> Fanfare:
     )
     db.announce_to(node.committed)
     callers = Callers(partial(account_services.authenticate, db))
+    # The first to hear of it: whoever acts on it asks anew who is calling.
+    node.tell_controls_to(callers.forget)
     seen = _make_presence(settings, node_id, node)
     _add_api(flask, settings, db, callers, tokens, node, seen)
     gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id, seen)

@@ -1,40 +1,52 @@
-"""The open connections of this node, found by Engine.IO session, user and login session."""
+"""Who is connected to this node by one kind of door, found by name (of its session) and user."""
 
 from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
 
-from core.metrics import CONNECTIONS
-from realtime.transport import Connection
+from prometheus_client import Gauge
 
 
-class Connections:
-    """Who is connected here."""
+class Connected(Protocol):
+    """Somebody who is connected."""
 
-    def __init__(self) -> None:
-        self._by_sid: dict[str, Connection] = {}
-        self._by_user: dict[str, set[Connection]] = {}
+    @property
+    def user_id(self) -> str:
+        """Who it is."""
 
-    def add(self, sid: str, connection: Connection) -> None:
+
+C = TypeVar("C", bound=Connected)
+
+
+class Connections(Generic[C]):
+    """Who is connected here. `gauge` shows how many they are."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._by_name: dict[str, C] = {}
+        self._by_user: dict[str, set[C]] = {}
+        self._gauge = gauge
+
+    def add(self, name: str, connection: C) -> None:
         """Remember a connection."""
-        self._by_sid[sid] = connection
+        self._by_name[name] = connection
         self._by_user.setdefault(connection.user_id, set()).add(connection)
-        CONNECTIONS.set(len(self._by_sid))
+        self._gauge.set(len(self._by_name))
 
-    def find(self, sid: str) -> Connection | None:
+    def find(self, name: str) -> C | None:
         """Look a connection up."""
-        return self._by_sid.get(sid)
+        return self._by_name.get(name)
 
-    def remove(self, sid: str) -> Connection | None:
+    def remove(self, name: str) -> C | None:
         """Forget a connection; give it if it was known."""
-        connection = self._by_sid.pop(sid, None)
+        connection = self._by_name.pop(name, None)
         if connection is not None:
             of_user = self._by_user[connection.user_id]
             of_user.discard(connection)
             if not of_user:
                 del self._by_user[connection.user_id]
-            CONNECTIONS.set(len(self._by_sid))
+            self._gauge.set(len(self._by_name))
         return connection
 
-    def of_user(self, user_id: str) -> list[Connection]:
+    def of_user(self, user_id: str) -> list[C]:
         """Give a user's connections, as they are now."""
         return list(self._by_user.get(user_id, ()))
 
@@ -44,8 +56,8 @@ class Connections:
 
     def __len__(self) -> int:
         """Count all of them."""
-        return len(self._by_sid)
+        return len(self._by_name)
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[C]:
         """Walk over all of them, as they are now."""
-        return iter(list(self._by_sid.values()))
+        return iter(list(self._by_name.values()))

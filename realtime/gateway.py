@@ -20,13 +20,12 @@ from core.errors import (
     FanfareError,
     InternalError,
     RateLimitedError,
-    TokenRevokedError,
     TooManyConnectionsError,
     UnavailableError,
     describe,
 )
-from core.events import Control, user_stream
-from core.metrics import GREENLETS, PACKETS, SESSIONS
+from core.events import user_stream
+from core.metrics import CONNECTIONS, GREENLETS, PACKETS, SESSIONS
 from core.services.callers import Callers
 from core.services.history import Wish
 from core.services.lookups import Lookups
@@ -34,6 +33,7 @@ from core.store.database import Database
 from core.times import now_ms, to_rfc3339
 from core.validation import check
 from realtime import green
+from realtime.access_ends import AccessEnds
 from realtime.connections import Connections
 from realtime.node import Node, Outcome
 from realtime.packets import PACKETS as SCHEMAS
@@ -86,9 +86,8 @@ class Gateway:
 
     def __init__(self, socketio: SocketIO, parts: Parts, handlers: dict[str, Handler]) -> None:
         self.parts = parts
-        self.connections = Connections()
-        # Moves whenever somebody's access ends: what was judged before must be judged again.
-        self.access_changes = 0
+        self.connections: Connections[Connection] = Connections(CONNECTIONS)
+        self.access = AccessEnds(self, parts.callers, parts.lookups)
         self._handlers = handlers
         self._spread: Callable[[int], list[float]] | None = None
         self._server: Any = socketio.server  # type: ignore[attr-defined]
@@ -99,7 +98,7 @@ class Gateway:
             auth_timeout_s=parts.limits.auth_timeout_s,
             max_queued_bytes=parts.limits.connection.max_queued_bytes,
         )
-        parts.node.tell_controls_to(self._on_control)
+        parts.node.tell_controls_to(self.access.on_control)
 
     # Connecting.
 
@@ -289,68 +288,31 @@ class Gateway:
         self.parts.presence.gone(connection.id, time.monotonic())
         _log.info("disconnected", connection=connection.id, user=connection.user_id)
 
-    def _on_control(self, control: Control) -> None:
-        self.access_changes += 1
-        self.parts.callers.forget(control)
-        if control.kind == "session_revoked":
-            for connection in self.connections.of_user(control.user_id):
-                if connection.caller.session_id == control.session_id:
-                    self._say_revoked(connection)
-        elif control.kind == "user_disabled":
-            for connection in self.connections.of_user(control.user_id):
-                self._say_revoked(connection)
-        elif control.kind == "stream_closed":
-            self._close_stream(control.stream)
-        elif control.kind == "access_lost":
-            self._lose_access(control)
+    # What `AccessEnds` asks for.
 
-    def _close_stream(self, stream: str) -> None:
-        for watcher in self.parts.node.hub.watchers(stream):
-            if isinstance(watcher, Connection):
-                self.end_subscription(watcher, stream, "not_found")
+    def clients_of(self, user_id: str) -> list[Connection]:
+        """Give a user's connections."""
+        return self.connections.of_user(user_id)
 
-    def _lose_access(self, control: Control) -> None:
-        for connection in self.connections.of_user(control.user_id):
-            if not control.stream:
-                # Looked up here, it would make the one who caused it wait for our query.
-                green.spawn(self._check_access, connection, set(connection.streams))
-            elif control.stream in connection.streams and not connection.caller.is_admin:
-                # At once: not even the event that follows may reach them. Administrators read
-                # a channel without being members.
-                self.end_subscription(connection, control.stream, "forbidden")
-
-    def _check_access(self, connection: Connection, streams: set[str]) -> None:
-        before = connection.caller
-        try:
-            claims, lookups = _claims_of(before), self.parts.lookups
-            caller = self.parts.callers.authenticate(claims, lookups.authenticate)
-            if connection.caller is before:
-                # Else it went on with a fresh token meanwhile.
-                connection.caller = caller
-            kept = lookups.readable_streams(caller, streams)
-        except FanfareError as error:
-            # In doubt, out: the client comes back and is judged anew.
-            retry = "never" if isinstance(error, TokenRevokedError) else "now"
-            connection.say_goodbye(error.code, error.detail, retry)
-            return
-        for stream in streams - kept.keys():
-            self.end_subscription(connection, stream, "forbidden")
+    def watchers_of(self, stream: str) -> list[Connection]:
+        """Give the connections that follow a stream."""
+        return [one for one in self.parts.node.hub.watchers(stream) if isinstance(one, Connection)]
 
     def end_subscription(self, connection: Connection, stream: str, code: str) -> None:
         """Stop a watcher that lost access, and tell it."""
         connection.streams.discard(stream)
         self.parts.node.unsubscribe(connection, stream)
-        self.hide(connection, stream)
+        self.leave_presence(connection, stream)
         connection.emit("unsubscribed", {"stream": stream, "code": code})
 
-    def hide(self, connection: Connection, stream: str) -> None:
+    def leave_presence(self, connection: Connection, stream: str) -> None:
         """Have a connection no longer be present in a stream."""
         if stream in connection.presence:
             connection.presence.discard(stream)
             self.parts.presence.leave(connection.id, stream)
 
-    def _say_revoked(self, connection: Connection) -> None:
-        connection.say_goodbye("token_revoked", "The session has ended.", "never")
+    def hide(self, connection: Connection) -> None:
+        """Have a connection no longer be present anywhere."""
         self.parts.presence.depart(connection.id)
 
     # The end of the node.
@@ -375,10 +337,6 @@ class Gateway:
         """Set the gauges that are not kept up to date all the time."""
         GREENLETS.set(green.count_greenlets())
         SESSIONS.set(len(self._server.eio.sockets))
-
-
-def _claims_of(caller: Caller) -> Claims:
-    return Claims(caller.user_id, caller.session_id, caller.expires_at_ms)
 
 
 def _refusal(error: FanfareError) -> RefusedError:

@@ -1,7 +1,7 @@
 """One function a packet: from its validated form to one service, and to its ack."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from core import json
@@ -65,7 +65,7 @@ def _watch(
 ) -> None:
     """Subscribe to all of `wishes`, and answer with an ack for each."""
     _check_presence(wishes, present)
-    names = _resolve(gateway, connection, wishes)
+    names = gateway.access.readable(connection.caller, wishes)
     if connection.is_ending:
         # It ended while we asked the database, and what it watched was let go of: nobody would
         # let go of what is added now.
@@ -94,7 +94,7 @@ def _watch(
     finally:
         connection.streams.difference_update(by_name.keys() - watched)
         for stream in by_name.keys() - (rosters.keys() & watched):
-            gateway.hide(connection, stream)
+            gateway.leave_presence(connection, stream)
 
 
 def _check_presence(wishes: Mapping[str, Wish], present: set[str]) -> None:
@@ -109,16 +109,6 @@ def _take_presence(connection: Connection, streams: int) -> None:
     wait_s = connection.presence_bucket.take(time.monotonic(), streams)
     if wait_s:
         raise RateLimitedError("Too much presence.", round(wait_s, 3))
-
-
-def _resolve(gateway: Gateway, connection: Connection, asked: Iterable[str]) -> dict[str, str]:
-    # Access that ends while we read it is told to connections that watch, and this one does
-    # not yet: so read again whenever some access ended meanwhile.
-    while True:
-        seen = gateway.access_changes
-        names = gateway.parts.lookups.readable_streams(connection.caller, asked)
-        if seen == gateway.access_changes:
-            return names
 
 
 def _check_room(gateway: Gateway, connection: Connection, wanted: set[str]) -> None:
@@ -155,14 +145,14 @@ def _unsubscribe(
         raise NotFoundError("You do not watch this stream.")
     connection.streams.discard(stream)
     gateway.parts.node.unsubscribe(connection, stream)
-    gateway.hide(connection, stream)
+    gateway.leave_presence(connection, stream)
     return {}
 
 
 def _full_name(gateway: Gateway, connection: Connection, asked: str) -> str:
     if asked in connection.streams:
         return asked
-    return _resolve(gateway, connection, [asked]).get(asked, asked)
+    return gateway.access.readable(connection.caller, [asked]).get(asked, asked)
 
 
 def _publish(

@@ -9,16 +9,24 @@ from typing import Any, Protocol
 
 from core import json
 from core.metrics import DELIVERIES
+from core.positions import Position
 
 
 class Frame:
-    """One thing to send to many, encoded once. `ready` keeps what a transport makes of it."""
+    """One thing to send to many, encoded once. `ready` keeps what a transport makes of it.
 
-    __slots__ = ("json", "name", "ready")
+    `stream` and `position` say where a watcher stands that has taken it; a signal moves nobody.
+    """
 
-    def __init__(self, name: str, body: bytes) -> None:
+    __slots__ = ("json", "name", "position", "ready", "stream")
+
+    def __init__(
+        self, name: str, body: bytes, stream: str = "", position: Position | None = None
+    ) -> None:
         self.name = name
         self.json = body
+        self.stream = stream
+        self.position = position
         self.ready: object = None
 
     @classmethod

@@ -212,9 +212,11 @@ class Node:
 
     def _new_track(self, stream: str) -> Track:
         def deliver(offset: int, body: bytes) -> None:
-            self.hub.fan_out(stream, offset, Frame("event", body))
+            frame = Frame("event", body, stream, Position(offset, track.epoch))
+            self.hub.fan_out(stream, offset, frame)
 
-        return Track(stream, deliver, self._budget, self._limits.tail_events)
+        track = Track(stream, deliver, self._budget, self._limits.tail_events)
+        return track
 
     def _outcomes(self, wishes: Mapping[str, Wish], limit: int) -> dict[str, Outcome]:
         budget = self._limits.page_bytes
@@ -302,7 +304,8 @@ class Node:
             "reason": reset.reason,
             "position": reset.top.as_json(),
         }
-        self.hub.fan_out(track.stream, ALWAYS, Frame("reset", json.dumps(told)))
+        frame = Frame("reset", json.dumps(told), track.stream, reset.top)
+        self.hub.fan_out(track.stream, ALWAYS, frame)
 
     def _compare_for_ever(self) -> None:
         while not self._stopped:
