@@ -20,6 +20,7 @@ from api import (
     edge,
     errors,
     events,
+    fallback,
     messages,
     notifications,
     openapi,
@@ -35,6 +36,7 @@ from api.parts import Parts as ApiParts
 from api.routing import Api
 from api.tokens import Tokens
 from config import Settings, SettingsError, with_secret
+from core.event_cursor import EventCursors
 from core.passwords import Passwords
 from core.services import accounts as account_services
 from core.services.access_log import AccessLog
@@ -42,6 +44,7 @@ from core.services.callers import Callers
 from core.services.history import LogReader
 from core.services.lookups import Lookups
 from core.services.retention import Retention
+from core.store.connecting import config_of_database
 from core.store.database import Database
 from core.store.models import db as flask_db
 from core.store.schema import schema_is_current
@@ -53,6 +56,7 @@ from realtime.bus_memory import MemoryBus
 from realtime.bus_redis import RedisBus
 from realtime.client_redis import RedisAddress, RedisRefusedError
 from realtime.drain import Drain, DrainTimes
+from realtime.followers import FollowerLimits, FollowerParts, Followers
 from realtime.gateway import Gateway, GatewayLimits
 from realtime.gateway import Parts as GatewayParts
 from realtime.handlers import HANDLERS
@@ -74,6 +78,7 @@ _APIS: list[Api] = [
     channels.api,
     messages.api,
     events.api,
+    fallback.api,
     notifications.api,
     presence.api,
 ]
@@ -115,7 +120,7 @@ def create_core(settings: Settings) -> Fanfare:
         SECRET_KEY=settings.secret_key,
         JWT_SECRET_KEY=settings.secret_key,
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
-        **_database_config(settings),
+        **config_of_database(settings.database_uri, settings.database_pool_size),
     )
     _make_folder(settings)
     flask_db.init_app(flask)
@@ -131,43 +136,6 @@ def create_core(settings: Settings) -> Fanfare:
         refresh_ttl_s=settings.refresh_token_ttl_s,
     )
     return Fanfare(settings, flask, db, tokens)
-
-
-def _database_config(settings: Settings) -> dict[str, object]:
-    uri, options = settings.database_uri, _engine_options(settings)
-    config: dict[str, object] = {
-        "SQLALCHEMY_DATABASE_URI": uri,
-        "SQLALCHEMY_ENGINE_OPTIONS": options,
-    }
-    if settings.database_file is None:
-        reads = {**options, "url": uri, "isolation_level": "AUTOCOMMIT"}
-        config["SQLALCHEMY_BINDS"] = {"reads": reads}
-    return config
-
-
-def _engine_options(settings: Settings) -> dict[str, object]:
-    is_sqlite = settings.database_file is not None
-    options: dict[str, object] = {
-        # PostgreSQL has two pools: what reads by single statements, and all else.
-        "pool_size": settings.database_pool_size if is_sqlite else settings.database_pool_size // 2,
-        "max_overflow": 0,
-        "pool_timeout": 10,
-        # An error's text goes to the log, and what people wrote does not.
-        "hide_parameters": True,
-    }
-    if not is_sqlite:
-        # A greenlet can be given up on, but not its query: the server ends it.
-        options["connect_args"] = {
-            "connect_timeout": 5,
-            # So is a transaction whose node is frozen: it would hold its locks for ever.
-            "options": "-c statement_timeout=15000 -c idle_in_transaction_session_timeout=15000",
-            # A host that vanishes without a word is noticed within half a minute.
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 20_000,
-        }
-    return options
 
 
 def _make_folder(settings: Settings) -> None:
@@ -198,9 +166,14 @@ def create_app(settings: Settings) -> Fanfare:
     # The first to hear of it: whoever acts on it asks anew who is calling.
     node.tell_controls_to(callers.forget)
     seen = _make_presence(settings, node_id, node)
-    _add_api(flask, settings, db, callers, tokens, node, seen)
-    gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id, seen)
-    drain = Drain(gateway, DrainTimes(settings.drain_window_s, settings.grace_s))
+    lookups = Lookups(db)
+    cursors = EventCursors(settings.secret_key)
+    followers = Followers(
+        FollowerParts(node, seen, callers, lookups, cursors, node_id, _follower_limits(settings))
+    )
+    _add_api(flask, settings, db, callers, tokens, node, seen, followers)
+    gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id, seen, lookups)
+    drain = Drain([gateway, followers], DrainTimes(settings.drain_window_s, settings.grace_s))
     _add_system(flask, db, node, gateway, drain)
     _guard_sockets(flask, settings, gateway, drain)
     if settings.trusted_proxies:
@@ -266,6 +239,10 @@ def _store_of_limits(settings: Settings) -> Callable[[], Any] | None:
     return partial(make_store, _redis_address(settings).client, settings.redis_space)
 
 
+def _follower_limits(settings: Settings) -> FollowerLimits:
+    return FollowerLimits(settings.max_queued_bytes, settings.max_connections_per_user)
+
+
 def _add_api(
     flask: Flask,
     settings: Settings,
@@ -274,6 +251,7 @@ def _add_api(
     tokens: Tokens,
     node: Node,
     seen: Presence,
+    followers: Followers,
 ) -> None:
     flask.extensions["fanfare"] = ApiParts(
         db=db,
@@ -289,6 +267,8 @@ def _add_api(
         pages=PageCache(_PAGE_CACHE_BYTES),
         emit_signal=node.emit_signal,
         presence=seen,
+        doors=followers,
+        event_cursors=followers.parts.cursors,
         let_others_run=lambda: green.sleep(0),
         max_event_bytes=settings.max_event_bytes,
     )
@@ -333,6 +313,7 @@ def _add_gateway(
     node: Node,
     node_id: str,
     seen: Presence,
+    lookups: Lookups,
 ) -> Gateway:
     options: dict[str, Any] = {
         "transports": settings.transports.split(","),
@@ -362,9 +343,7 @@ def _add_gateway(
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
     )
-    parts = GatewayParts(
-        db, node, seen, callers, tokens.verify_access, Lookups(db), node_id, limits
-    )
+    parts = GatewayParts(db, node, seen, callers, tokens.verify_access, lookups, node_id, limits)
     return Gateway(socketio, parts, HANDLERS)
 
 

@@ -59,6 +59,8 @@ class RateLimits:
             "refresh": RateLimitItemPerMinute(120),
             # A search walks through the messages.
             "search": RateLimitItemPerSecond(50, 10),
+            # A poll ends with each event, and a user has several. To be present counts too.
+            "follow": RateLimitItemPerSecond(2000, 10),
             # As many as a socket may, over ten seconds: a batch is a burst.
             "write": RateLimitItemPerSecond(max(1, int(events_per_s * 10)), 10),
         }
@@ -66,8 +68,8 @@ class RateLimits:
             name: Windows(item.amount, item.get_expiry()) for name, item in self._items.items()
         }
 
-    def take(self, name: str, who: str) -> Standing | None:
-        """Count a call.
+    def take(self, name: str, who: str, turns: int = 1) -> Standing | None:
+        """Count a call, or several in one.
 
         Raises:
             RateLimitedError: there were too many.
@@ -76,7 +78,7 @@ class RateLimits:
             return None
         item = self._items[name]
         # Counted here too, so that nobody begins anew when the store is away.
-        here = _count_here(self._own[name], who)
+        here = min((_count_here(self._own[name], who) for _ in range(turns)), key=_left)
         there = self._count_together(item, f"{name} {who}") if name in _SHARED else None
         return _judge(there if there is not None and there.remaining < here.remaining else here)
 
@@ -105,6 +107,10 @@ def _count_here(windows: Windows, who: str) -> Standing:
     is_allowed = windows.take(who, now_s)
     left, reset_s = windows.standing(who, now_s)
     return Standing(windows.most, left if is_allowed else -1, int(reset_s) + 1)
+
+
+def _left(standing: Standing) -> int:
+    return standing.remaining
 
 
 def _judge(standing: Standing) -> Standing:

@@ -1,6 +1,6 @@
 """What the views work with, handed in by `app.py` and kept with the Flask application."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -10,8 +10,12 @@ from api.cache import PageCache
 from api.cursors import Cursors
 from api.limits import RateLimits
 from api.tokens import Tokens
+from core.callers import Caller
+from core.event_cursor import EventCursors
 from core.events import Signal
+from core.follow import Answer, Ask
 from core.passwords import Passwords
+from core.positions import Position
 from core.services.callers import Callers
 from core.store.database import Database
 
@@ -33,6 +37,19 @@ class Presence(Protocol):
         """Say of users whether they are connected, or raise UnavailableError."""
 
 
+class Doors(Protocol):
+    """Lets callers follow streams by plain HTTP. Raises what `realtime.followers` says."""
+
+    def poll(self, caller: Caller, ask: Ask, environ: dict[str, Any]) -> Answer:
+        """Wait for something to tell, and tell it."""
+
+    def stream(self, caller: Caller, ask: Ask, environ: dict[str, Any]) -> Iterable[bytes]:
+        """Open a stream of Server-Sent Events."""
+
+    def place(self, caller: Caller, asked: Mapping[str, Position | None]) -> Answer:
+        """Tell where one stands in streams."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The parts of one application."""
@@ -46,6 +63,8 @@ class Parts:
     pages: PageCache
     emit_signal: EmitSignal
     presence: Presence
+    doors: Doors
+    event_cursors: EventCursors
     # Called between the many parts of one call, so that it does not hold up the others.
     let_others_run: Callable[[], None]
     max_event_bytes: int

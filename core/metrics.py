@@ -8,6 +8,12 @@ from prometheus_client import Counter, Gauge
 _LIVE: Final = "livesum"
 
 CONNECTIONS = Gauge("fanfare_connections", "Open authenticated sockets.", multiprocess_mode=_LIVE)
+FOLLOWERS = Gauge(
+    "fanfare_followers", "Polls that wait and streams of SSE.", multiprocess_mode=_LIVE
+)
+FOLLOWERS_GONE = Counter(
+    "fanfare_followers_gone", "Polls and streams of SSE whose client went away."
+)
 SESSIONS = Gauge(
     "fanfare_sessions", "Sessions of Engine.IO, strangers' too.", multiprocess_mode=_LIVE
 )

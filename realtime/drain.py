@@ -7,7 +7,7 @@ the time of grace. Who is told to come back is told when, spread over a window.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class DrainTimes:
 
 
 class Leaver(Protocol):
-    """Who has clients to say goodbye to: the gateway."""
+    """A door with clients to say goodbye to."""
 
     def begin_to_leave(self, spread: Callable[[int], list[float]]) -> None:
         """Say goodbye to everybody, once they are answered; `spread(n)` gives n times to return."""
@@ -45,8 +45,8 @@ class Leaver(Protocol):
 class Drain:
     """The end of this process."""
 
-    def __init__(self, leaver: Leaver, times: DrainTimes) -> None:
-        self._leaver = leaver
+    def __init__(self, leavers: Sequence[Leaver], times: DrainTimes) -> None:
+        self._leavers = leavers
         self._times = times
         self._at_end: list[Callable[[], object]] = []
         self.has_begun = False
@@ -67,7 +67,8 @@ class Drain:
         listener.stop_accepting()
         # What was sent before the door closed is read, and so acked.
         green.sleep(_LOOK_EVERY_S)
-        self._leaver.begin_to_leave(lambda number: spread(number, self._times.window_s))
+        for leaver in self._leavers:
+            leaver.begin_to_leave(lambda number: spread(number, self._times.window_s))
         self._wait(listener, started + self._times.grace_s * (1 - _RESERVE))
         self._finish()
         _log.info("drained", seconds=round(time.monotonic() - started, 3))
@@ -80,11 +81,16 @@ class Drain:
         self.begin(listener)
 
     def _wait(self, listener: Listener, deadline: float) -> None:
-        while not self._leaver.go_on_leaving() or listener.requests:
+        while not self._is_everybody_gone() or listener.requests:
             if time.monotonic() > deadline:
                 _log.warning("drain cut short", requests=listener.requests)
                 return
             green.sleep(_LOOK_EVERY_S)
+
+    def _is_everybody_gone(self) -> bool:
+        # Each of them goes on, also behind one that is not done.
+        gone = [leaver.go_on_leaving() for leaver in self._leavers]
+        return all(gone)
 
     def _finish(self) -> None:
         for work in self._at_end:

@@ -156,6 +156,32 @@ class ByteQueue(eventlet.queue.Queue):  # type: ignore[misc]
         return item
 
 
+class Bell:
+    """Wakes the one greenlet that waits for it, also if it rang before."""
+
+    def __init__(self) -> None:
+        self._is_rung = False
+        self._waiting: eventlet.event.Event | None = None
+
+    def ring(self) -> None:
+        """Wake it soon."""
+        self._is_rung = True
+        if self._waiting is not None:
+            self._waiting.send()
+            self._waiting = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it rings; tell whether it did."""
+        if not self._is_rung:
+            self._waiting = eventlet.event.Event()
+            try:
+                self._waiting.wait(timeout=seconds)
+            finally:
+                self._waiting = None
+        was_rung, self._is_rung = self._is_rung, False
+        return was_rung
+
+
 class BoundedQueue:
     """A queue between greenlets that refuses what would make it weigh too much."""
 

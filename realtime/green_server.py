@@ -3,17 +3,19 @@
 With `green.py` the only file that names eventlet.
 """
 
+import contextlib
 import errno
 import resource
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import eventlet
 import eventlet.event
 import eventlet.green.select
 import eventlet.greenio
+import eventlet.hubs
 import eventlet.patcher
 import eventlet.wsgi
 import structlog
@@ -240,6 +242,48 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
         environ["eventlet.set_idle"] = hand_over
 
 
+class Line:
+    """The connection of a request whose answer takes long: notices that its client has gone."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        source = environ.get("eventlet.input")
+        self._sock: Any = source.get_socket() if source else None
+        self._listener: Any = None
+        self._on_end: Callable[[], object] = bool
+
+    def watch(self, on_end: Callable[[], object]) -> None:
+        """Call `on_end`, once, when the client has gone. It must not wait for anything."""
+        if self._sock is not None:
+            self._on_end = on_end
+            hub = eventlet.hubs.get_hub()
+            self._listener = hub.add(hub.READ, self._sock.fileno(), self._look, bool, bool)
+
+    def leave(self) -> None:
+        """Watch no more. Before the answer is complete: the next request is read then."""
+        if self._listener is not None:
+            eventlet.hubs.get_hub().remove(self._listener)
+            self._listener = None
+
+    def _look(self, _descriptor: int) -> None:
+        try:
+            # `fd`: what lies under the green socket, and never waits.
+            is_over = not self._sock.fd.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            is_over = True
+        # Else it sends its next request already: no end will be seen behind that.
+        self.leave()
+        if is_over:
+            self._on_end()
+
+    def cut(self) -> None:
+        """End it now: whoever writes to it fails."""
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.fd.shutdown(socket.SHUT_RDWR)
+
+
 def _raise_limit_of_files() -> int:
     """Take as many file descriptors as the system gives; tell how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -257,6 +301,8 @@ def serve(listener: Listener, app: Any, most_connections: int) -> None:
         protocol=_Protocol,
         # It would stop at 1,024.
         max_size=max(64, min(most_connections, _raise_limit_of_files() - _SPARE_FILES)),
+        # It would keep what is small until there is more: an event would wait for the next ones.
+        minimum_chunk_size=1,
         log_output=False,
         debug=False,
         socket_timeout=_IDLE_S,

@@ -262,6 +262,15 @@ class Node:
         elif track.has_gap:
             self._repair_soon(track)
 
+    def tops(self, streams: Iterable[str]) -> dict[str, Position]:
+        """Look up where streams stand; those that do not exist are left out.
+
+        Raises:
+            UnavailableError.
+        """
+        names = list(streams)
+        return {name: s.position for name, s in self._log.tops(names).items()} if names else {}
+
     # Order and repair.
 
     def _repair_soon(self, track: Track) -> None:

@@ -38,6 +38,16 @@ from api.schemas.events import (
     Reset,
     StreamEventCreate,
 )
+from api.schemas.fallback import (
+    Bye,
+    CursorCreate,
+    FollowQuery,
+    Place,
+    Poll,
+    PollQuery,
+    StreamReset,
+    Unsubscribed,
+)
 from api.schemas.messages import (
     Message,
     MessageChange,
@@ -59,15 +69,18 @@ from api.schemas.notifications import (
 from api.schemas.presence import OnlineUser, OnlineUsers, PresenceQuery, Present, Roster
 
 __all__ = [
+    "Bye",
     "Channel",
     "ChannelChange",
     "ChannelCreate",
     "ChannelQuery",
     "Credentials",
+    "CursorCreate",
     "Event",
     "EventCreate",
     "EventQuery",
     "FieldFault",
+    "FollowQuery",
     "ListedChannel",
     "LogPage",
     "Login",
@@ -92,6 +105,9 @@ __all__ = [
     "Page",
     "PageQuery",
     "PasswordChange",
+    "Place",
+    "Poll",
+    "PollQuery",
     "Position",
     "PresenceQuery",
     "Present",
@@ -108,10 +124,12 @@ __all__ = [
     "Roster",
     "Session",
     "StreamEventCreate",
+    "StreamReset",
     "Sync",
     "SyncQuery",
     "Ticket",
     "UnreadCount",
+    "Unsubscribed",
     "User",
     "UserChange",
     "UserQuery",

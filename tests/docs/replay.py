@@ -58,6 +58,7 @@ class Names:
 
     def _compare(self, page: Any, server: Any, where: str) -> None:
         if isinstance(page, dict) and isinstance(server, dict):
+            page = {self.to_server(name): value for name, value in page.items()}
             if page.keys() != server.keys():
                 raise MismatchError(f"{where}: fields {sorted(page)} against {sorted(server)}")
             for name, value in page.items():

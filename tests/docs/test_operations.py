@@ -85,14 +85,15 @@ class TestLimits:
     def test_the_limits_are_those_of_the_code(self):
         """In the table's order; changing a password is limited as registering is."""
         items = dict(limits.RateLimits(is_on=True, events_per_s=50)._items)
-        write, search = items.pop("write"), items.pop("search")
-        told = [row[1] for row in rows(read(PAGE), "calls", "limit", "counted by")][:-2]
+        write, search, follow = (items.pop(name) for name in ("write", "search", "follow"))
+        told = [row[1] for row in rows(read(PAGE), "calls", "limit", "counted by")][:-3]
 
         order = ["login", "login_address", "register", "register", "refresh"]
         assert told == [f"{items[name].amount} a minute" for name in order]
         assert items.keys() == set(order)
         assert (write.amount, write.get_expiry()) == (500, 10)
         assert (search.amount, search.get_expiry()) == (50, 10)
+        assert (follow.amount, follow.get_expiry()) == (2000, 10)
 
 
 class TestHealth:
