@@ -5,6 +5,7 @@ Any node answers any call: where a reader stands is in its cursor, and nowhere e
 
 import gzip
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, request
@@ -114,19 +115,30 @@ def _ask(caller: Caller, query: schemas.FollowQuery, cursor: str | None, **more:
         asked = _read_names(query.streams)
     else:
         raise InvalidError.of("streams", "is missing: name streams, or give a cursor")
-    if query.presence:
+    presence = _shown(query.presence, asked)
+    if presence:
         # To be seen in a channel is work for its watchers.
-        parts().limits.take("follow", caller.user_id, len(asked))
+        parts().limits.take("follow", caller.user_id, len(presence))
     history = query.history if cursor is None else 0
-    return Ask(asked, is_named=cursor is None, history=history, presence=query.presence, **more)
+    return Ask(asked, is_named=cursor is None, history=history, presence=presence, **more)
+
+
+def _shown(text: str, asked: Mapping[str, object]) -> frozenset[str]:
+    channels = frozenset(name for name in asked if name.startswith("channel:"))
+    if text in ("true", "false"):
+        return channels if text == "true" else frozenset()
+    named = frozenset(text.split(","))
+    if not named <= channels:
+        raise InvalidError.of("presence", "is neither true nor false, nor names of these channels")
+    return named
 
 
 def _read_names(text: str) -> dict[str, Position | None]:
     found = [_NAMED.fullmatch(part) for part in text.split(",")]
     if None in found:
         raise InvalidError.of("streams", "is not a list of <name> or <name>@<offset>/<epoch>")
-    if len(found) > MOST_STREAMS:
-        raise InvalidError.of("streams", f"names more than {MOST_STREAMS}")
+    if len(found) > MOST_STREAMS + 1:
+        raise InvalidError.of("streams", f"names more than {MOST_STREAMS} channels")
     wanted = {
         match["name"]: match["offset"] and {"offset": int(match["offset"]), "epoch": match["epoch"]}
         for match in found
@@ -136,6 +148,8 @@ def _read_names(text: str) -> dict[str, Position | None]:
 
 
 def _positions(wanted: schemas.CursorCreate) -> dict[str, Position | None]:
+    if sum(name.startswith("channel:") for name in wanted.streams) > MOST_STREAMS:
+        raise InvalidError.of("streams", f"names more than {MOST_STREAMS} channels")
     return {
         name: None if at is None else Position(at.offset, at.epoch)
         for name, at in wanted.streams.items()

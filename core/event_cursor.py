@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from core.errors import InvalidError
 from core.positions import Position
 
+# Of channels; the own stream comes on top, as it does on a socket.
 MOST_STREAMS = 128
 MOST_CHARS = 8192
 

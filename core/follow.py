@@ -18,7 +18,7 @@ class Ask:
     history: int = 0
     limit: int = 500
     wait_s: float = 0.0
-    presence: bool = False
+    presence: frozenset[str] = frozenset()  # in which of them, as they are named in `streams`
 
 
 @dataclass(slots=True)

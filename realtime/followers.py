@@ -175,9 +175,10 @@ class Followers:
         if not names:
             raise NotFoundError("There is no such stream.")
         follower.streams.update(names.values())
-        if ask.presence:
+        shown = {full for name, full in names.items() if name in ask.presence}
+        if shown:
             self.parts.presence.arrive(follower)
-            follower.presence.update(s for s in follower.streams if s.startswith("channel:"))
+            follower.presence.update(shown)
         wishes = {full: _wish(ask, name) for name, full in names.items()}
         outcomes = self._subscribe(follower, wishes, ask.limit)
         if more is not None:

@@ -4,6 +4,7 @@ Every packet is acked: with what its handler gives, or with an error. Nothing is
 authentication, and nothing that a client sends can raise past this module.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -254,7 +255,7 @@ class Gateway:
     def _handle(self, connection: Connection, name: str, args: list[Any], reply: Reply) -> None:
         wait_s = connection.bucket.take(time.monotonic())
         if wait_s:
-            raise RateLimitedError("Too many packets.", round(wait_s, 3))
+            raise RateLimitedError("Too many packets.", math.ceil(wait_s * 1000) / 1000)
         handler = self._handlers.get(name)
         if handler is None:
             raise BadRequestError("There is no such event.")

@@ -1,5 +1,6 @@
 """One function a packet: from its validated form to one service, and to its ack."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -108,7 +109,7 @@ def _check_presence(wishes: Mapping[str, Wish], present: set[str]) -> None:
 def _take_presence(connection: Connection, streams: int) -> None:
     wait_s = connection.presence_bucket.take(time.monotonic(), streams)
     if wait_s:
-        raise RateLimitedError("Too much presence.", round(wait_s, 3))
+        raise RateLimitedError("Too much presence.", math.ceil(wait_s * 1000) / 1000)
 
 
 def _check_room(gateway: Gateway, connection: Connection, wanted: set[str]) -> None:

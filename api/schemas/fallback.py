@@ -38,8 +38,14 @@ class FollowQuery(Query):
         int, Field(ge=0, le=1000, description="So many of the last events first, at `streams`.")
     ] = 0
     presence: Annotated[
-        bool, Field(description="Be seen in the channels, and hear who comes and goes.")
-    ] = False
+        str,
+        StringConstraints(min_length=1, max_length=20_000),
+        NoNul,
+        Field(
+            description="Be seen, and hear who comes and goes: `true` in all channels, "
+            "`false` in none, or their names by commas."
+        ),
+    ] = "false"
 
 
 class PollQuery(FollowQuery):
@@ -65,7 +71,7 @@ class CursorCreate(Input):
         dict[StreamName, At | None],
         Field(
             min_length=1,
-            max_length=MOST_STREAMS,
+            max_length=MOST_STREAMS + 1,
             examples=[{EXAMPLE_STREAM: {"offset": 42, "epoch": "9f3c12ab"}, "user:me": None}],
         ),
     ]

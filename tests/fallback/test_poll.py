@@ -72,6 +72,16 @@ class TestTheFirstCall:
         assert reader.last["positions"].keys() == {mine.stream}
         assert reader.offsets == [1, 2]
 
+    def test_the_own_stream_comes_on_top_of_128_channels(self, ada):
+        """As on a socket: who follows as many there can go on here."""
+        room = Room(ada)
+        names = [room.stream, "user:me", *(f"channel:none-{n}" for n in range(127))]
+
+        reader = Poller(ada, streams=",".join(names))
+
+        assert reader.last["positions"].keys() == {room.stream, f"user:{ada.id}"}
+        assert len(reader.last["unsubscribed"]) == 127
+
     def test_if_nothing_may_be_read_it_is_refused(self, ada, bob):
         answer = bob.get("/events", params={"streams": Room(ada).stream})
 
@@ -278,6 +288,8 @@ class TestBadInput:
             ({"streams": "user:me", "limit": "0"}, "limit"),
             ({"streams": "user:me", "history": "1001"}, "history"),
             ({"streams": "user:me", "presence": "perhaps"}, "presence"),
+            ({"streams": "user:me", "presence": "user:me"}, "presence"),
+            ({"streams": "user:me", "presence": ""}, "presence"),
             ({"streams": "user:me", "colour": "red"}, "colour"),
             ({"cursor": "x"}, "cursor"),
         ],

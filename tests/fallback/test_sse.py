@@ -102,6 +102,18 @@ class TestTheStream:
         assert stream.last_id == last
         assert {one["user_id"] for one in roster["people"]} == {ada.id, bob.id}
 
+    def test_presence_may_be_asked_for_in_some_channels_alone(self, ada, bob):
+        shown, hidden = Room(ada, [bob]), Room(ada, [bob])
+        names = f"{shown.stream},{hidden.stream}"
+        with Stream(bob, streams=names, presence=shown.stream) as stream:
+            stream.read_until("ready")
+            rosters = [ada.get(f"/channels/{r.id}/presence").json() for r in (shown, hidden)]
+
+        assert [[one["user_id"] for one in roster["people"]] for roster in rosters] == [
+            [bob.id],
+            [],
+        ]
+
     def test_silence_is_broken(self, ada):
         """Proxies take a line on which nothing comes for a dead one."""
         with Stream(ada, streams="user:me") as stream:
