@@ -97,7 +97,7 @@ class Stream:
             stream=True,
             timeout=DEADLINE_S,
         )
-        self._lines = self.answer.iter_lines(chunk_size=1)
+        self._lines = self.answer.iter_lines(chunk_size=None)
         self.last_id = last_id
         self.comments = 0
         self.told: list[tuple[str, Any]] = []

@@ -118,7 +118,7 @@ class TestTheStream:
         """Proxies take a line on which nothing comes for a dead one."""
         with Stream(ada, streams="user:me") as stream:
             stream.read_until("ready")
-            for line in stream.answer.iter_lines(chunk_size=1):
+            for line in stream.answer.iter_lines(chunk_size=None):
                 if line.startswith(b":"):
                     break
             else:
