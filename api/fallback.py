@@ -65,6 +65,7 @@ def poll_events(caller: Caller, query: schemas.PollQuery) -> Response:
     "GET",
     "/events/stream",
     {200: None},
+    media="text/event-stream",
     query=schemas.FollowQuery,
     limit="follow",
     refuses=[NotFoundError, TooManyConnectionsError],

@@ -162,6 +162,8 @@ def _success(
         names.append("ETag")
     if names:
         response["headers"] = {name: _header(name) for name in names}
+    if endpoint.media:
+        response["content"] = {endpoint.media: {"schema": {"type": "string"}}}
     if model is not None:
         response["content"] = {"application/json": {"schema": models.ref(model, "serialization")}}
     return response

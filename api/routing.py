@@ -39,6 +39,7 @@ class Endpoint:
     limit: str | None = None
     answer_headers: Sequence[str] = ()
     is_conditional: bool = False
+    media: str = ""  # of an answer that is no JSON
     tag: str = ""
     example: Any = None
 
