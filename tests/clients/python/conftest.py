@@ -11,12 +11,10 @@ import pytest
 from fanfare_client import AsyncFanfare, Timing
 from tests.clients.conftest import make_channel
 from tests.support.client import RestClient, registered
-from tests.support.server import ROOT, Server
+from tests.support.server import Server
 
 T = TypeVar("T")
-# A server of before the fallback doors serves the socket alone.
-HAS_LOWER_DOORS = (ROOT / "api" / "fallback.py").exists()
-DOORS = ["socket", "sse", "poll"] if HAS_LOWER_DOORS else ["socket"]
+DOORS = ["socket", "sse", "poll"]
 DEADLINE_S = 60.0
 # Waits that would make the tests slow are short; budgets, which only bad networks use up, are long.
 QUICK = Timing(

@@ -161,13 +161,15 @@ class TestFollowing:
         assert {signal.actor for signal in signals} != {None}
 
     def test_who_is_present_is_shown_first_and_who_comes_after(self, ada, channel, door):
+        hidden = make_channel(ada)
         rosters: list[Roster] = []
         signals: list[Signal] = []
 
         async def walk(bob) -> None:
             bob.put(f"/channels/{channel['id']}/members/me", {})
             async with client_of(ada, door=door) as here:
-                await here.channel(channel["id"]).subscribe(
+                await here.channel(hidden["slug"]).subscribe()
+                await here.channel(channel["slug"]).subscribe(
                     presence=True,
                     on_event=lambda event: None,
                     on_presence=rosters.append,
@@ -179,6 +181,8 @@ class TestFollowing:
                     roster = await there.channel(channel["id"]).presence()
                     assert {one["user_id"] for one in roster.people or ()} == {ada.id, bob.id}
                     await until(lambda: signals, "that somebody came")
+                    # Where it was not asked for, one is not shown.
+                    assert (await here.channel(hidden["slug"]).presence()).people == []
 
         with registered(ada.url) as bob:
             run(walk(bob))

@@ -10,15 +10,11 @@ import pytest
 from fanfare_client import AsyncFanfare, EndedError, Event, Published, State, Timing
 from fanfare_client.core.outbox import replay
 from tests.clients.conftest import make_channel, say
-from tests.clients.python.conftest import DOORS, HAS_LOWER_DOORS, QUICK, client_of, run, until
+from tests.clients.python.conftest import DOORS, QUICK, client_of, run, until
 from tests.clients.python.test_async import bodies, take
 from tests.support.bad_proxies import BadProxy
 from tests.support.client import registered
 from tests.support.server import Server
-
-only_with_lower_doors = pytest.mark.skipif(
-    not HAS_LOWER_DOORS, reason="this server has no fallback doors"
-)
 
 
 class TestRestarts:
@@ -176,6 +172,27 @@ class TestTokens:
         assert asked[0] is None
         assert all(asked[1:])
 
+    def test_many_calls_at_once_renew_it_once(self, ada):
+        """Two refreshes with one token would end the session."""
+        pairs: list[tuple[str, str]] = []
+
+        async def walk(person) -> list[str]:
+            client = AsyncFanfare(
+                person.url,
+                token="e30.e30.c2ln",
+                refresh_token=person.refresh_token,
+                on_tokens=lambda *pair: pairs.append(pair),
+                trust_env=False,
+            )
+            found = await asyncio.gather(*(client.get("/me") for _ in range(10)))
+            await client.close()
+            return [one["id"] for one in found]
+
+        with registered(ada.url) as person:
+            assert run(walk(person)) == [person.id] * 10
+
+        assert len(pairs) == 1
+
     def test_a_function_that_fails_is_asked_again(self, ada):
         calls: list[str | None] = []
 
@@ -226,7 +243,6 @@ class TestSlowApplications:
 
 
 class TestBadNetworks:
-    @only_with_lower_doors
     @pytest.mark.parametrize(
         ("fault", "ends_up"),
         [("refuse_upgrades", "sse"), ("swallow_frames", "sse"), ("buffer_sse", "poll")],
@@ -253,7 +269,6 @@ class TestBadNetworks:
         with BadProxy(ada.url) as proxy:
             assert bodies(run(walk(proxy))) == ["below", "above"]
 
-    @only_with_lower_doors
     def test_a_socket_that_goes_deaf_is_left_and_the_publish_is_sent_again(self, start_server):
         """The packet got no ack in time: the same key goes by REST. No ping would tell it."""
         timing = replace(QUICK, ack_s=1.0, socket_s=1.0, probe_s=1000)

@@ -17,7 +17,6 @@ JSON = dict[str, Any]
 # access was lost, but that these doors are not served here.
 OWN = "user:me"
 _JOINED_AT_ONCE = 20
-_MOST = 128  # streams that one call names
 
 
 class PlainDoor(OpenDoor):
@@ -70,18 +69,21 @@ class PlainDoor(OpenDoor):
         self._seen = {follow: follow.position for follow in follows}
         self._entered = set(follows)
         text = streams_query(follows)
-        presence = {"presence": "true"} if _all_present(follows) else {}
-        self._present = [follow for follow in follows if follow.presence] if presence else []
+        self._present = [follow for follow in follows if follow.presence]
         if text is not None:
-            own = [] if self.host.feed.streams.find(OWN) or len(follows) >= _MOST else [OWN]
-            return {"streams": ",".join([*filter(None, [text]), *own]), **presence}
+            own = [] if self.host.feed.streams.find(OWN) else [OWN]
+            return {"streams": ",".join([*filter(None, [text]), *own])}
         streams = {f.name: f.position.wire() if f.position else None for f in follows}
-        own_too = {OWN: None} if len(follows) < _MOST else {}
-        body = {"streams": {**own_too, **streams}}
+        body = {"streams": {OWN: None, **streams}}
         answer = await self.host.rest.request("POST", "/events/cursor", json=body)
         told = body_of(answer)
         self.learn(told)
-        return {"cursor": told["cursor"], **presence}
+        return {"cursor": told["cursor"]}
+
+    def shown(self) -> JSON:
+        """Return the parameter that names the channels to be shown in, as they are called now."""
+        names = [f.name for f in self._entered.intersection(self.host.feed.streams) if f.presence]
+        return {"presence": ",".join(names)} if names else {}
 
     def learn(self, told: JSON, events: list[JSON] | None = None) -> None:
         """Take what an answer tells: names, positions, events up to them, and what is lost."""
@@ -179,9 +181,3 @@ class PlainDoor(OpenDoor):
 def blocked(detail: str) -> Trouble:
     """Return the trouble with a network that lets nothing through."""
     return Trouble(Kind.BLOCKED, detail=detail)
-
-
-def _all_present(follows: list[Follow]) -> bool:
-    """Whether every channel wants presence: these doors show one in all of them, or in none."""
-    channels = [follow for follow in follows if not follow.name.startswith("user:")]
-    return bool(channels) and all(follow.presence for follow in channels)

@@ -40,13 +40,12 @@ class PollDoor(PlainDoor):
         answer = await self.host.rest.request(
             "GET",
             "/events",
-            params={**params, **wait},
+            params={**params, **self.shown(), **wait},
             timeout_s=timing.request_s + timing.wait_s,
         )
         told = body_of(answer)
         self._first = False
-        self._params = {**params, "cursor": told["cursor"]}
-        self._params.pop("streams", None)
+        self._params = {"cursor": told["cursor"]}
         return self._take(told)
 
     def _take(self, told: JSON) -> Trouble | None:

@@ -30,7 +30,7 @@ class SseDoor(PlainDoor):
     async def round(self) -> Trouble | None:
         """Read a stream to its end."""
         rest = self.host.rest
-        params = await self.enter()
+        params = {**await self.enter(), **self.shown()}
         parser = Parser()
         self._epochs: dict[str, str] = {}
         self._token = await rest.token()
