@@ -77,6 +77,9 @@ def stream_events(caller: Caller, query: schemas.FollowQuery) -> Response:
     """
     cursor = request.headers.get("Last-Event-ID") or query.cursor
     pieces = parts().doors.stream(caller, _ask(caller, query, cursor), request.environ)
+    if request.method == "HEAD":
+        # The pieces would be neither read nor closed.
+        pieces.close()
     response = Response(pieces, mimetype="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     # nginx and those who follow it would wait for more before they pass anything on.

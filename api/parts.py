@@ -1,6 +1,6 @@
 """What the views work with, handed in by `app.py` and kept with the Flask application."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -37,13 +37,23 @@ class Presence(Protocol):
         """Say of users whether they are connected, or raise UnavailableError."""
 
 
+class Pieces(Protocol):
+    """An answer that goes on. It must be closed."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the pieces as they come."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
 class Doors(Protocol):
     """Lets callers follow streams by plain HTTP. Raises what `realtime.followers` says."""
 
     def poll(self, caller: Caller, ask: Ask, environ: dict[str, Any]) -> Answer:
         """Wait for something to tell, and tell it."""
 
-    def stream(self, caller: Caller, ask: Ask, environ: dict[str, Any]) -> Iterable[bytes]:
+    def stream(self, caller: Caller, ask: Ask, environ: dict[str, Any]) -> Pieces:
         """Open a stream of Server-Sent Events."""
 
     def place(self, caller: Caller, asked: Mapping[str, Position | None]) -> Answer:

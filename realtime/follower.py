@@ -36,7 +36,10 @@ class Follower:
         # It found no room: from then on nothing more is kept.
         self.is_full = False
         self.is_gone = False
+        # It was shown to others, and is to be taken away again.
+        self.has_arrived = False
         self.on_full: Callable[[], object] = bool
+        self.on_bye: Callable[[], object] = bool
         self._notes: deque[Frame] = deque()
         self._bytes = 0
         self._max_bytes = max_bytes
@@ -145,6 +148,7 @@ class Follower:
         if not self.is_over():
             self.bye = {"code": code, "detail": detail, "retry": retry, "retry_after": retry_after}
             self.bell.ring()
+            self.on_bye()
 
     def go(self) -> None:
         """End without a word: the client has gone."""

@@ -40,7 +40,7 @@ _log = structlog.get_logger(__name__)
 _DRAINING = ("draining", "The node is shutting down.", "later")
 # Events of one stream that are read at once for a stream of SSE.
 _PAGE_EVENTS = 500
-# How long somebody who can't keep up may take to read the goodbye.
+# How long somebody may take to read the goodbye.
 _GOODBYE_S = 5.0
 # What ends a poll with an error; any other goodbye is a part of the answer.
 _ENDS: dict[object, type[FanfareError]] = {
@@ -101,7 +101,7 @@ class Followers:
                 self._wait(follower, line, ask.wait_s)
             return _answer(follower, names, lost)
         finally:
-            line.leave()
+            line.close()
             self.leave(follower)
 
     def _wait(self, follower: Follower, line: Line, wait_s: float) -> None:
@@ -121,7 +121,9 @@ class Followers:
         """
         follower = self._admit(caller, max_events=None)
         line = Line(environ)
-        follower.on_full = lambda: self._cut(follower, line)
+        follower.on_full = lambda: self._cut(follower)
+        # Whoever writes to it may wait for a client that reads nothing.
+        follower.on_bye = lambda: green.later(_GOODBYE_S, line.cut)
         stream = SseStream(follower, self.parts.cursors, lambda: self._read_on(follower, more))
         try:
             more: set[str] = set()
@@ -130,10 +132,10 @@ class Followers:
             line.watch(lambda: self._lose(follower))
             stream.greet(names, lost, self.parts.node_id)
         except BaseException:
-            line.leave()
+            line.close()
             self.leave(follower)
             raise
-        stream.at_end(line.leave)
+        stream.at_end(line.close)
         stream.at_end(lambda: self.leave(follower))
         return stream
 
@@ -177,6 +179,7 @@ class Followers:
         follower.streams.update(names.values())
         shown = {full for name, full in names.items() if name in ask.presence}
         if shown:
+            follower.has_arrived = True
             self.parts.presence.arrive(follower)
             follower.presence.update(shown)
         wishes = {full: _wish(ask, name) for name, full in names.items()}
@@ -223,19 +226,17 @@ class Followers:
         follower.is_gone = True
         for stream in follower.streams:
             self.parts.node.unsubscribe(follower, stream)
-        if follower.presence:
+        if follower.has_arrived:
             self.parts.presence.gone(follower.id, time.monotonic())
 
     def _lose(self, follower: Follower) -> None:
         FOLLOWERS_GONE.inc()
         follower.go()
 
-    def _cut(self, follower: Follower, line: Line) -> None:
+    def _cut(self, follower: Follower) -> None:
         CUTS.inc()
         _log.info("follower cut", follower=follower.id, code="slow_consumer")
         follower.say_goodbye("slow_consumer", "The connection does not keep up.", "now")
-        # Whoever writes to it may wait for a client that reads nothing.
-        green.later(_GOODBYE_S, line.cut)
 
     # What `AccessEnds` asks for.
 

@@ -265,6 +265,8 @@ class Line:
             self._listener = None
 
     def _look(self, _descriptor: int) -> None:
+        if self._listener is None:
+            return  # Who writes to it was woken in the same round, and has let go of it.
         try:
             # `fd`: what lies under the green socket, and never waits.
             is_over = not self._sock.fd.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -276,6 +278,11 @@ class Line:
         self.leave()
         if is_over:
             self._on_end()
+
+    def close(self) -> None:
+        """Have nothing more to do with it: it may carry the next request by now."""
+        self.leave()
+        self._sock = None
 
     def cut(self) -> None:
         """End it now: whoever writes to it fails."""

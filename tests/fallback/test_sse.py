@@ -1,5 +1,6 @@
 """Server-Sent Events: the same log, as it happens, from where the last id was."""
 
+import http.client
 import socket
 from urllib.parse import quote
 
@@ -101,6 +102,21 @@ class TestTheStream:
         assert typing["type"] == "typing"
         assert stream.last_id == last
         assert {one["user_id"] for one in roster["people"]} == {ada.id, bob.id}
+
+    def test_who_was_thrown_out_is_present_nowhere_any_more(self, ada, bob):
+        room = Room(ada, [bob])
+        with Stream(bob, streams=room.stream, presence="true") as stream:
+            stream.read_until("ready")
+            online = ada.get("/presence", params={"users": bob.id}).json()["people"][0]["online"]
+            assert ada.delete(f"/channels/{room.id}/members/{bob.id}").status_code == 204
+            stream.read_until("bye")
+
+        def is_gone() -> bool:
+            people = ada.get("/presence", params={"users": bob.id}).json()["people"]
+            return not people[0]["online"]
+
+        assert online
+        wait_until(is_gone, deadline_s=30, what="the end of the grace")
 
     def test_presence_may_be_asked_for_in_some_channels_alone(self, ada, bob):
         shown, hidden = Room(ada, [bob]), Room(ada, [bob])
@@ -232,6 +248,34 @@ class TestClientsThatLeave:
             assert followers(ada) == before + 1
 
         wait_until(lambda: followers(ada) == before, what="it to be gone")
+
+    def test_who_wants_the_head_alone_holds_nothing(self, ada):
+        before = followers(ada)
+
+        answers = [
+            ada.call("HEAD", door, params={"streams": "user:me"})
+            for door in ("/events", "/events/stream")
+        ]
+
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert followers(ada) == before
+
+    def test_a_line_that_is_used_again_is_not_cut(self, busy_server):
+        """The goodbye's time limit must not hit the next request of the same connection."""
+        with registered(busy_server.url) as who, registered(busy_server.url) as owner:
+            rooms = [Room(owner, [who]), Room(owner, [who])]
+            host, port = who.url.removeprefix("http://").split(":")
+            line = http.client.HTTPConnection(host, int(port), timeout=60)
+            bearer = {"Authorization": f"Bearer {who.access_token}"}
+            line.request("GET", f"{API}/events/stream?streams={rooms[0].stream}", headers=bearer)
+            first = line.getresponse()
+            assert owner.delete(f"/channels/{rooms[0].id}").status_code == 204
+            assert b"event: bye" in first.read()
+            place = Poller(who, streams=rooms[1].stream).cursor
+            line.request("GET", f"{API}/events?cursor={place}&wait=8", headers=bearer)
+            second = line.getresponse()
+            assert second.status == 200
+            line.close()
 
 
 class TestTheEndOfTheNode:
