@@ -19,22 +19,24 @@ OWN = ("one-node", "three-nodes")
 # Everybody here calls from one address: limits of calls a minute would slow the run down.
 # And pings are frequent, so that the test of them is short.
 SETTINGS = {"RATE_LIMITS": "off", "PING_INTERVAL_S": 5, "PING_TIMEOUT_S": 10}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--base": {
+        "action": "append",
+        "metavar": "URL",
+        "help": "test the server there; more than once: other addresses of the same installation",
+    },
+    "--patience": {
+        "type": float,
+        "metavar": "SECONDS",
+        "help": "how long the conformance suite waits for what has to come",
+    },
+}
 Follow = Callable[..., Follower]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--base",
-        action="append",
-        metavar="URL",
-        help="test the server there; more than once: other addresses of the same installation",
-    )
-    parser.addoption(
-        "--patience",
-        type=float,
-        metavar="SECONDS",
-        help="how long the conformance suite waits for what has to come",
-    )
+    for name, more in OPTIONS.items():
+        parser.addoption(name, **more)
 
 
 def pytest_configure(config: pytest.Config) -> None:

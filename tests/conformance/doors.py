@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from tests.conformance.fallback import CallRefusedError, Poll, Sse, wish
 from tests.conformance.people import Login
 from tests.conformance.wire import Json, deadline
 
@@ -40,6 +41,24 @@ def read_to(follower: Follower, stream: str, offset: int) -> list[Json]:
         )
         follower.read_more()
     return [event for event in follower.events if event["stream"] == stream]
+
+
+def read_to_loss(follower: Follower) -> list[tuple[str, str]]:
+    """Read until the access to a stream is lost; give what was lost, with the codes."""
+    end = deadline()
+    while not follower.lost:
+        assert time.monotonic() < end, "no word of lost access"
+        follower.read_more()
+    return follower.lost
+
+
+def read_to_reset(follower: Follower) -> list[tuple[str, str]]:
+    """Read until a stream is reset; give what was, with the reasons."""
+    end = deadline()
+    while not follower.resets:
+        assert time.monotonic() < end, "no word of a reset"
+        follower.read_more()
+    return follower.resets
 
 
 class _Memory:
@@ -145,4 +164,63 @@ class PagesFollower(_Memory):
         """Nothing is open."""
 
 
-DOORS: dict[str, Callable[..., Follower]] = {"socket": SocketFollower, "pages": PagesFollower}
+class SseFollower(_Memory):
+    """By Server-Sent Events."""
+
+    def __init__(self, login: Login, wishes: Wishes, node: int = 0) -> None:
+        super().__init__(login, node)
+        self.sse = Sse(login, streams=[wish(*pair) for pair in wishes.items()], node=node)
+        self.positions = self.sse.ready()["positions"]
+
+    def read_more(self) -> None:
+        """Read one note."""
+        name, _, data = self.sse.read()
+        assert name != "end", f"it ended: {self.sse.notes[-5:]}"
+        if name == "event":
+            self._take(data)
+        elif name == "reset":
+            self.resets.append((data["stream"], data["reason"]))
+            self.positions[data["stream"]] = dict(data["position"])
+        elif name == "unsubscribed":
+            self.lost.append((data["stream"], data["code"]))
+
+    def close(self) -> None:
+        """Cut the connection."""
+        self.sse.close()
+
+
+class PollFollower(_Memory):
+    """By long-polls, one after the other, each at the next address."""
+
+    def __init__(self, login: Login, wishes: Wishes, node: int = 0) -> None:
+        super().__init__(login, node)
+        streams = [wish(*pair) for pair in wishes.items()]
+        self.cursor = self._take_answer(Poll(login, streams=streams, node=node).answer())
+
+    def read_more(self) -> None:
+        """Wait for the next answer."""
+        self.node += 1
+        poll = Poll(self.login, cursor=self.cursor, wait=5, node=self.node)
+        try:
+            self.cursor = self._take_answer(poll.answer())
+        except CallRefusedError as refused:
+            # None of its streams may be read any more.
+            self.lost += [(stream, str(refused.code)) for stream in self.positions]
+
+    def _take_answer(self, answer: Json) -> str:
+        self.events += answer["events"]
+        self.resets += [(reset["stream"], reset["reason"]) for reset in answer["resets"]]
+        self.lost += [(lost["stream"], lost["code"]) for lost in answer["unsubscribed"]]
+        self.positions.update(answer["positions"])
+        return str(answer["cursor"])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+DOORS: dict[str, Callable[..., Follower]] = {
+    "socket": SocketFollower,
+    "sse": SseFollower,
+    "poll": PollFollower,
+    "pages": PagesFollower,
+}

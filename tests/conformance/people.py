@@ -132,12 +132,33 @@ class Room:
         position: Json = self.owner.ok("GET", f"{self.path}/sync")["position"]
         return position
 
+    def is_anybody_present(self) -> bool:
+        """Tell whether anybody is shown here: who polls with `presence` is, while it waits."""
+        return bool(self.owner.ok("GET", f"{self.path}/presence")["count"])
+
     def publish(self, count: int, first: int = 0, *, node: int = 0) -> list[Json]:
         """Publish events with numbers, one call each; give them as they were logged."""
         return [
             self.owner.ok("POST", f"{self.path}/events", numbered(number), node=node)["event"]
             for number in range(first, first + count)
         ]
+
+    def publish_batch(self, events: list[Json]) -> Json:
+        """Publish up to 100 events in one call; those that come too fast again, once allowed.
+
+        Gives the last that was logged.
+        """
+        last: Json = {}
+        while events:
+            wanted = [{"stream": self.stream, **event} for event in events]
+            outcomes = self.owner.ok("POST", "/publish", {"events": wanted})["outcomes"]
+            last = ([outcome["event"] for outcome in outcomes if outcome["ok"]] or [last])[-1]
+            pairs = zip(events, outcomes, strict=True)
+            late = [(event, outcome["error"]) for event, outcome in pairs if not outcome["ok"]]
+            assert {error["code"] for _, error in late} <= {"rate_limited"}, late
+            events = [event for event, _ in late]
+            time.sleep(max([error["retry_after"] for _, error in late], default=0))
+        return last
 
     def log(self, after: int = 0) -> list[Json]:
         """Read the whole log after an offset, page by page."""

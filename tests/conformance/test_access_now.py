@@ -7,9 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.conformance.doors import read_to
+from tests.conformance.doors import read_to, read_to_loss
+from tests.conformance.fallback import Poll, Sse
 from tests.conformance.people import Room
-from tests.conformance.wire import PASSWORD, RefusedError, Socket, unique
+from tests.conformance.wire import PASSWORD, Json, RefusedError, Socket, unique, wait_until
 
 
 def end_of(socket):
@@ -97,10 +98,8 @@ class TestMembership:
     def test_who_is_removed_while_watching_is_told(self, ada, bob, private, follow):
         follower = follow(bob, {private.stream: None}, node=1)
         ada.ok("DELETE", f"{private.path}/members/{bob.id}")
-        while not follower.lost:
-            follower.read_more()
 
-        ((stream, code),) = follower.lost
+        ((stream, code),) = read_to_loss(follower)
         assert stream == private.stream
         assert code in ("forbidden", "not_found")
 
@@ -112,8 +111,7 @@ class TestMembership:
         before = follower.positions[private.stream]["offset"]
         ada.ok("DELETE", f"{private.path}/members/{bob.id}")
         private.publish(3)
-        while not follower.lost:
-            follower.read_more()
+        read_to_loss(follower)
         (last,) = other.publish(1)
         read_to(follower, other.stream, last["offset"])
 
@@ -154,10 +152,8 @@ class TestMembership:
     def test_the_end_of_a_channel_is_told(self, ada, bob, room, follow):
         follower = follow(bob, {room.stream: None}, node=1)
         ada.ok("DELETE", room.path)
-        while not follower.lost:
-            follower.read_more()
 
-        assert follower.lost == [(room.stream, "not_found")]
+        assert read_to_loss(follower) == [(room.stream, "not_found")]
 
     def test_who_may_not_post_any_more_is_refused_at_once(self, ada, bob, private):
         with bob.socket(1) as socket:
@@ -167,3 +163,74 @@ class TestMembership:
 
             assert socket.refusal("message.create", asked)["code"] == "forbidden"
         assert bob.refusal("POST", f"{private.path}/messages", {"body": "?"}) == (403, "forbidden")
+
+
+class TestOverPlainHttp:
+    """What waits, or is streamed, ends with the access; `presence` shows that it waits."""
+
+    @pytest.fixture
+    def session(self, bob):
+        return bob.again()
+
+    def wait(self, login, room):
+        cursor = Poll(login, streams=[room.stream]).answer()["cursor"]
+        poll = Poll(login, cursor=cursor, wait=60, presence=True)
+        wait_until(room.is_anybody_present)
+        return poll
+
+    def test_logout_ends_a_poll_that_waits(self, session, room):
+        poll = self.wait(session, room)
+        session.ok("POST", "/auth/logout", node=1)
+
+        refused = poll.refused()
+        assert (refused.status, refused.code) == (401, "token_revoked")
+
+    def test_logout_ends_a_stream_of_sse(self, session, room):
+        sse = Sse(session, streams=[room.stream])
+        sse.ready()
+        session.ok("POST", "/auth/logout", node=1)
+        sse.read_to_the_end()
+
+        assert [(bye["code"], bye["retry"]) for bye in sse.named("bye")] == [
+            ("token_revoked", "never")
+        ]
+
+    def test_after_logout_neither_begins(self, session, room):
+        cursor = Poll(session, streams=[room.stream]).answer()["cursor"]
+        session.ok("POST", "/auth/logout")
+
+        assert Poll(session, streams=[room.stream], node=1).refused().code == "token_revoked"
+        assert Poll(session, cursor=cursor).refused().code == "token_revoked"
+        assert Sse(session, cursor=cursor, node=1).refused().code == "token_revoked"
+
+    def test_who_is_removed_while_a_poll_waits_is_told(self, ada, bob, private, room):
+        """The poll follows another stream too, and goes on with that."""
+        cursor = Poll(bob, streams=[private.stream, room.stream]).answer()["cursor"]
+        poll = Poll(bob, cursor=cursor, wait=60, presence=True)
+        wait_until(private.is_anybody_present)
+        ada.ok("DELETE", f"{private.path}/members/{bob.id}")
+        private.publish(2)
+        seen: list[Json] = []
+        lost: list[Json] = []
+        while not lost:
+            answer = poll.answer()
+            seen += answer["events"]
+            lost += answer["unsubscribed"]
+            poll = Poll(bob, cursor=answer["cursor"], wait=60)
+        made = room.publish(1)
+        last = poll.answer()
+
+        assert [one["stream"] for one in lost] == [private.stream]
+        assert {event["type"] for event in seen} <= {"member.left"}
+        assert last["events"] == made
+        assert last["positions"].keys() == {room.stream}
+
+    def test_a_cursor_does_not_bring_back_what_was_lost(self, ada, bob, private, room):
+        """It was made while access was there, and access is judged anew."""
+        cursor = Poll(bob, streams=[private.stream, room.stream]).answer()["cursor"]
+        private.publish(1)
+        ada.ok("DELETE", f"{private.path}/members/{bob.id}")
+        answer = Poll(bob, cursor=cursor, wait=0, node=1).answer()
+
+        assert answer["events"] == []
+        assert [one["stream"] for one in answer["unsubscribed"]] == [private.stream]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conformance.fallback import Poll, Sse
 from tests.conformance.people import Room, numbered
 from tests.conformance.wire import RefusedError, Socket
 
@@ -71,6 +72,17 @@ class TestTheSameAtEveryDoor:
                     bob.refusal("PUT", f"/channels/{channel}/read", {"offset": 1})[1],
                 } == {"not_found"}
 
+    def test_not_found_over_plain_http(self, ada, bob):
+        """Poll, SSE and a cursor: where nothing of what is named may be read."""
+        secret = Room(ada, "private")
+        for stream in (f"channel:{NOWHERE}", secret.stream, ada.stream):
+            streams = {"streams": {stream: None}}
+
+            assert Poll(bob, streams=[stream]).refused().code == "not_found"
+            assert Sse(bob, streams=[stream]).refused().code == "not_found"
+            assert bob.refusal("POST", "/events/cursor", streams) == (404, "not_found")
+        assert bob.refusal("POST", f"{secret.path}/typing") == (404, "not_found")
+
     def test_another_users_stream_is_not_found(self, ada, bob):
         with bob.socket() as socket:
             assert socket.refusal("subscribe", {"stream": ada.stream})["code"] == "not_found"
@@ -89,6 +101,7 @@ class TestTheSameAtEveryDoor:
                 socket.refusal("typing", {"channel": private.id})["code"],
                 bob.refusal("POST", f"{private.path}/events", event)[1],
                 bob.refusal("POST", f"{private.path}/messages", body)[1],
+                bob.refusal("POST", f"{private.path}/typing")[1],
                 bob.refusal("PATCH", private.path, {"topic": "Mine"})[1],
             } == {"forbidden"}
 
@@ -109,8 +122,9 @@ class TestTheSameAtEveryDoor:
 
     def test_unauthorized(self, target, room):
         codes = {
-            target.http(0).call("GET", "/me", token=token).json()["code"]
+            target.http(0).call("GET", path, token=token).json()["code"]
             for token in (None, "", GARBAGE)
+            for path in ("/me", "/events?streams=user:me", "/events/stream?streams=user:me")
         }
         for token in (None, "", GARBAGE):
             with pytest.raises(RefusedError) as refused:

@@ -5,8 +5,9 @@ from threading import Event
 
 import pytest
 
-from tests.conformance.doors import read_to
+from tests.conformance.doors import read_to, read_to_reset
 from tests.conformance.people import Room, numbers, offsets
+from tests.conformance.wire import wait_until
 
 OTHER_EPOCH = "conformance-0"
 
@@ -73,7 +74,7 @@ class TestResume:
         top = room.top()
         follower = follow(bob, {room.stream: {"offset": 1, "epoch": OTHER_EPOCH}})
 
-        assert follower.resets == [(room.stream, "epoch")]
+        assert read_to_reset(follower) == [(room.stream, "epoch")]
         assert follower.events == []
         assert follower.positions[room.stream] == top
 
@@ -81,7 +82,7 @@ class TestResume:
         top = room.top()
         follower = follow(bob, {room.stream: {**top, "offset": top["offset"] + 1}})
 
-        assert follower.resets == [(room.stream, "ahead")]
+        assert read_to_reset(follower) == [(room.stream, "ahead")]
         assert follower.positions[room.stream] == top
 
     def test_after_a_reset_it_goes_on_from_the_top(self, bob, room, follow):
@@ -163,8 +164,7 @@ class TestOfTheSocket:
         answered = Event()
         with bob.socket() as socket, ThreadPoolExecutor(1) as pool:
             writing = pool.submit(write_until, answered, room)
-            while room.top()["offset"] < 5:
-                pass
+            wait_until(lambda: room.top()["offset"] > 5)
             ack_id = socket.send("subscribe", {"stream": room.stream, "history": 1})
             ack = socket.read_ack(ack_id)
             answered.set()

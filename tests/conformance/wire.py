@@ -44,6 +44,14 @@ def deadline() -> float:
     return time.monotonic() + _patience_s
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    """Ask again and again until it is so."""
+    end = deadline()
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
 def unique(prefix: str) -> str:
     """Return a name that nobody has taken."""
     return f"{prefix}-{secrets.token_hex(6)}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.event_cursor import EventCursors
 from core.events import Control, Event
 from core.pages import Json
 from core.positions import Position, StreamState
@@ -15,9 +16,12 @@ from core.services.history import Wish
 from core.store import log
 from core.store.database import Write
 from realtime import green, handlers
+from realtime.follower import Follower
+from realtime.followers import Followers
 from realtime.gateway import Gateway
 from realtime.hub import Frame, Hub, Watcher
 from realtime.node import Node
+from realtime.sse import SseStream
 from realtime.transport import Connection
 
 
@@ -170,26 +174,56 @@ def _show_signals_to_their_maker() -> None:
     _replace(Hub, "fan_out_signal", make)
 
 
+def _forget_how_far_it_got() -> None:
+    _replace(Follower, "pass_on", lambda _: lambda _self, _frame: None)
+
+
+def _send_no_ids() -> None:
+    def make(render: Any) -> Any:
+        def broken(self: SseStream, frame: Frame, **_more: Any) -> Any:
+            return render(self, frame)
+
+        return broken
+
+    _replace(SseStream, "_render", make)
+
+
+def _hold_the_greeting_back() -> None:
+    _replace(SseStream, "greet", lambda _: lambda *_arguments: None)
+
+
+def _sign_nothing() -> None:
+    _replace(EventCursors, "_sign", lambda _: lambda _self, _body: bytes(12))
+
+
+def _answer_polls_at_once() -> None:
+    _replace(Followers, "_wait", lambda _: lambda *_arguments: None)
+
+
 def _nothing() -> None:
     """Break nothing."""
 
 
+IN_ORDER = (
+    "test_there_is_no_gap_and_no_repeat_while_many_write[socket]",
+    "test_there_is_no_gap_and_no_repeat_while_many_write[sse]",
+)
 FAULTS: Mapping[str, Fault] = {
     "none": Fault("nothing is broken", _nothing, ()),
     "drops": Fault(
         "every seventh event reaches no watcher",
         _drop_every_seventh,
-        ("test_there_is_no_gap_and_no_repeat_while_many_write[socket]",),
+        IN_ORDER,
     ),
     "doubles": Fault(
         "every fifth event comes twice",
         _double_every_fifth,
-        ("test_there_is_no_gap_and_no_repeat_while_many_write[socket]",),
+        IN_ORDER,
     ),
     "swaps": Fault(
         "some events come after the ones that follow them",
         _swap_two,
-        ("test_there_is_no_gap_and_no_repeat_while_many_write[socket]",),
+        IN_ORDER,
     ),
     "forgets-keys": Fault(
         "a retry with a key takes effect again",
@@ -210,12 +244,17 @@ FAULTS: Mapping[str, Fault] = {
         (
             "test_who_is_removed_while_watching_is_told[socket]",
             "test_who_is_removed_sees_nothing_of_what_comes_after[socket]",
+            "test_who_is_removed_sees_nothing_of_what_comes_after[sse]",
         ),
     ),
     "outlives-logout": Fault(
         "what is open stays open after the logout",
         _deaf_to("session_revoked"),
-        ("test_logout_ends_every_socket_of_the_session",),
+        (
+            "test_logout_ends_every_socket_of_the_session",
+            "test_logout_ends_a_poll_that_waits",
+            "test_logout_ends_a_stream_of_sse",
+        ),
     ),
     "acks-late": Fault(
         "the ack of subscribe comes after later events",
@@ -228,6 +267,8 @@ FAULTS: Mapping[str, Fault] = {
         (
             "test_a_position_of_another_numbering_is_answered_with_a_reset[socket]",
             "test_a_position_of_another_numbering_is_answered_with_a_reset[pages]",
+            "test_a_position_of_another_numbering_is_answered_with_a_reset[sse]",
+            "test_a_position_of_another_numbering_is_answered_with_a_reset[poll]",
             "test_a_position_ahead_of_the_log_is_answered_with_a_reset[socket]",
         ),
     ),
@@ -250,6 +291,34 @@ FAULTS: Mapping[str, Fault] = {
         "whatever waits for a slow reader is kept",
         _queue_without_a_bound,
         ("test_who_does_not_read_is_cut_off_and_loses_nothing",),
+    ),
+    "stands-still": Fault(
+        "cursors and ids stay where they were, whatever was told",
+        _forget_how_far_it_got,
+        (
+            "test_later_ones_hold_what_came_after_the_cursor",
+            "test_the_last_id_goes_on_exactly_behind_it",
+        ),
+    ),
+    "no-ids": Fault(
+        "events of SSE have no id to go on from",
+        _send_no_ids,
+        ("test_each_event_has_an_id_to_go_on_from",),
+    ),
+    "holds-back": Fault(
+        "nothing of a stream of SSE is sent before its first event",
+        _hold_the_greeting_back,
+        ("test_it_begins_with_ready",),
+    ),
+    "trusts-cursors": Fault(
+        "a cursor is believed, whoever wrote it",
+        _sign_nothing,
+        ("test_a_spoilt_one_is_refused[changed]",),
+    ),
+    "never-waits": Fault(
+        "a poll is answered at once, empty",
+        _answer_polls_at_once,
+        ("test_one_that_waits_is_given_as_soon_as_there_is_something",),
     ),
     "echoes": Fault(
         "a signal comes back to its maker",
