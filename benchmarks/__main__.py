@@ -5,6 +5,7 @@ import sys
 from contextlib import ExitStack
 
 from benchmarks import machine, profile, report
+from benchmarks.doors import waiting
 from benchmarks.figures import Effort, Measure, Row
 from benchmarks.many import present, storms
 from benchmarks.measures import MEASURES as ON_ONE
@@ -22,7 +23,7 @@ ON_SEVERAL: dict[str, Measure] = {
     "presence": present,
     "storm": storms,
 }
-MEASURES = {**ON_ONE, **ON_SEVERAL}
+MEASURES = {**ON_ONE, "doors": waiting, **ON_SEVERAL}
 
 
 def main() -> int:

@@ -20,6 +20,8 @@ class Effort:
     warmup_s: float
     present: int  # connections of people who are present
     storm: int  # clients of the node that dies
+    waiting: int  # polls that wait, and streams: so many of each
+    quiet_seconds: float  # in which they are told nothing: whole beats of the streams
 
     @classmethod
     def full(cls) -> "Effort":
@@ -33,6 +35,8 @@ class Effort:
             warmup_s=1,
             present=5_000,
             storm=3_000,
+            waiting=2_000,
+            quiet_seconds=30,
         )
 
     @classmethod
@@ -47,6 +51,8 @@ class Effort:
             warmup_s=0.5,
             present=500,
             storm=300,
+            waiting=200,
+            quiet_seconds=15,
         )
 
 

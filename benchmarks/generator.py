@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from benchmarks import crowds
+from benchmarks import crowds, waiting
 from benchmarks.window import Window
 from benchmarks.wire import Http, SocketIo, WireError
 
@@ -204,6 +204,7 @@ LOADS: dict[str, Callable[[Json], Json]] = {
     "idle": idle,
     "presence": crowds.presence,
     "storm": crowds.storm,
+    "doors": waiting.doors,
 }
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks import many, measures, together
+from benchmarks import doors, many, measures, together
 from benchmarks.figures import Effort
 from benchmarks.stage import Bench
 from benchmarks.wire import request
@@ -27,6 +27,9 @@ def show(bench: Bench, effort: Effort, only: set[str]) -> None:
     """Profile the loads, and print each; the figures are lower than without the sampling."""
     if only & {"read", "create"}:
         _show_one(bench, effort, only)
+    if "doors" in only:
+        with bench.stage(root=PROFILER) as stage:
+            doors.load(stage, effort, partial(_profiled, stage.server))
     if bench.backend != "postgres":
         return
     if "hints" in only:

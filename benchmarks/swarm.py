@@ -1,6 +1,6 @@
 """Thousands of lean clients in one process, none of which waits for another: epoll, no blocking.
 
-Each connects, is greeted, sends its one packet, and then watches. Its events have to come with
+A guest connects, is greeted, sends its one packet, and then watches. Its events have to come with
 offsets that follow one another; a connection that the server ends is an error, unless it is due.
 """
 
@@ -9,7 +9,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 
@@ -22,37 +22,27 @@ _PATIENCE_S = 60.0  # while nothing comes of it
 _PONG = framed(b"3", _MASK)
 
 
-class Guest:
-    """One client; `packet` is what it sends once it is greeted."""
+class Client:
+    """One connection of a crowd. Who makes it says `hello`, and takes what comes."""
 
-    def __init__(self, token: str, packet: bytes) -> None:
-        self.token = token
-        self.packet = packet
-        self.ready: Json = {}
-        self.ack: Json | None = None
-        self.live_at = 0.0
-        # The stream that it watches, and where it stands there.
-        self.stream, self.epoch, self.at = "", "", 0
-        self.marked = 0
+    def __init__(self) -> None:
         self.address: Address = ("", 0)
         self.socket: socket.socket  # from its first dialling on
-        self._buffer = b""
-        self._is_upgraded = False
+        self.is_live = False
 
     def dial(self, address: Address) -> None:
         """Begin to connect, perhaps anew."""
-        self.address, self.ack = address, None
-        self._buffer, self._is_upgraded = b"", False
+        self.address, self.is_live = address, False
         self.socket = socket.socket()
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.socket.connect_ex(address)
 
     def on_connected(self) -> None:
-        """Ask for a WebSocket."""
+        """Speak first."""
         if error := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise WireError(f"a connection failed: error {error}")
-        self.socket.sendall(upgrade(self.address))
+        self.socket.sendall(self.hello())
 
     def on_readable(self) -> bool:
         """Read once; tell whether the connection still stands."""
@@ -60,15 +50,48 @@ class Guest:
             data = self.socket.recv(_READ_BYTES)
         except ConnectionResetError:
             return False
+        self.receive(data)
+        return bool(data)
+
+    def hello(self) -> bytes:
+        """Give the first bytes to send."""
+        raise NotImplementedError
+
+    def receive(self, data: bytes) -> None:
+        """Take what came; `is_live` once it was let in."""
+        raise NotImplementedError
+
+
+class Guest(Client):
+    """One client of the socket; `packet` is what it sends once it is greeted."""
+
+    def __init__(self, token: str, packet: bytes) -> None:
+        super().__init__()
+        self.token = token
+        self.packet = packet
+        self.ready: Json = {}
+        self.live_at = 0.0
+        # The stream that it watches, and where it stands there.
+        self.stream, self.epoch, self.at = "", "", 0
+        self.marked = 0
+        self._buffer = b""
+        self._is_upgraded = False
+
+    def hello(self) -> bytes:
+        """Ask for a WebSocket."""
+        self._buffer, self._is_upgraded = b"", False
+        return upgrade(self.address)
+
+    def receive(self, data: bytes) -> None:
+        """Take the messages that are whole."""
         self._buffer += data
         if not self._is_upgraded:
             if b"\r\n\r\n" not in self._buffer:
-                return bool(data)
+                return
             self._buffer, self._is_upgraded = after_upgrade(self._buffer), True
         texts, self._buffer = split(self._buffer)
         for text in texts:
             self.take(text)
-        return bool(data)
 
     def take(self, text: bytes) -> None:
         """Act on one message of the server."""
@@ -92,7 +115,7 @@ class Guest:
                 raise WireError(f"a client was not let in at once: {ack}")
             if ack.get("stream", "").startswith("channel:"):
                 self._take_stream(ack)
-        self.ack, self.live_at = body, time.perf_counter()
+        self.is_live, self.live_at = True, time.perf_counter()
 
     def _take_stream(self, ack: Json) -> None:
         top = ack["position"]["offset"]
@@ -126,26 +149,32 @@ class Guest:
         self.socket.sendall(framed(text, _MASK))
 
 
-class Swarm:
-    """Many guests, looked after by one loop."""
+C = TypeVar("C", bound=Client)
 
-    def __init__(self, guests: Sequence[Guest]) -> None:
+
+class Swarm(Generic[C]):
+    """Many clients, looked after by one loop."""
+
+    def __init__(self, guests: Sequence[C]) -> None:
         self.guests = guests
-        self.ended: list[Guest] = []
+        self.ended: list[C] = []
         self._live = 0
-        self._by_fd: dict[int, Guest] = {}
+        self._by_fd: dict[int, C] = {}
         self._connecting: set[int] = set()
         self._epoll = select.epoll()
 
-    def dial(self, addresses: Sequence[Address], *, at_once: int) -> None:
+    def dial(
+        self, addresses: Sequence[Address], *, at_once: int, who: Sequence[C] | None = None
+    ) -> None:
         """Connect all, in turn to each of the addresses, and wait until all are live.
 
-        `at_once`: so many are under way at a time.
+        `at_once`: so many are under way at a time. `who`: these alone.
         """
-        waiting = list(reversed(self.guests))
+        guests = self.guests if who is None else who
+        waiting = list(reversed(guests))
         dialled = before = self._live = 0
         until = time.perf_counter() + _PATIENCE_S
-        while self._live < len(self.guests):
+        while self._live < len(guests):
             while waiting and dialled - self._live < at_once:
                 self._dial(waiting.pop(), addresses[dialled % len(addresses)])
                 dialled += 1
@@ -154,9 +183,9 @@ class Swarm:
                 before, until = self._live, time.perf_counter() + _PATIENCE_S
             if self.ended or time.perf_counter() > until:
                 ended = len(self.ended)
-                raise WireError(f"{self._live} of {len(self.guests)} came in; {ended} were ended")
+                raise WireError(f"{self._live} of {len(guests)} came in; {ended} were ended")
 
-    def _dial(self, guest: Guest, address: Address) -> None:
+    def _dial(self, guest: C, address: Address) -> None:
         guest.dial(address)
         fd = guest.socket.fileno()
         self._by_fd[fd] = guest
@@ -172,17 +201,22 @@ class Swarm:
                 guest.on_connected()
                 self._epoll.modify(fd, select.EPOLLIN)
             else:
-                self._read(fd, guest)
+                self._read(guest)
 
-    def _read(self, fd: int, guest: Guest) -> None:
-        was_live = guest.ack is not None
+    def _read(self, guest: C) -> None:
+        was_live = guest.is_live
         stands = guest.on_readable()
-        self._live += guest.ack is not None and not was_live
+        self._live += guest.is_live and not was_live
         if not stands:
-            self._epoll.unregister(fd)
-            del self._by_fd[fd]
-            guest.socket.close()
+            self.hang_up(guest)
             self.ended.append(guest)
+
+    def hang_up(self, guest: C) -> None:
+        """Leave without a goodbye."""
+        fd = guest.socket.fileno()
+        self._epoll.unregister(fd)
+        del self._by_fd[fd]
+        guest.socket.close()
 
     def wait(self, until: Callable[[], bool], what: str) -> None:
         """Handle what comes until something holds."""

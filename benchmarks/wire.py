@@ -226,6 +226,13 @@ def request(path: str, token: str, **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+def post(path: str, token: str, body: object) -> bytes:
+    """Render a POST of JSON."""
+    text = orjson.dumps(body)
+    head = request(path, token, Content_Type="application/json", Content_Length=str(len(text)))
+    return head.replace(b"GET", b"POST", 1) + text
+
+
 def counter(address: Address, name: str) -> float:
     """Read one of the counters that a node shows at /metrics."""
     with closing(Http(address)) as client:

@@ -2,8 +2,10 @@
 
 SIGUSR1 starts sampling, by CPU time; the next one stops it and writes the stacks, folded, to
 `profile.folded` in INSTANCE_PATH. Greenlets run in the main thread, so its frames are all.
+SIGUSR2 collects garbage, for who measures memory.
 """
 
+import gc
 import os
 import runpy
 import signal
@@ -48,6 +50,7 @@ def _switch(_signal: int, _frame: FrameType | None) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGPROF, _sample)
     signal.signal(signal.SIGUSR1, _switch)
+    signal.signal(signal.SIGUSR2, lambda *_: gc.collect())
     signal.siginterrupt(signal.SIGPROF, False)
     sys.path[0] = str(ROOT)
     sys.argv[0] = str(ROOT / "run.py")

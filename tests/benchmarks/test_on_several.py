@@ -22,6 +22,8 @@ EFFORT = Effort(
     warmup_s=0.2,
     present=20,
     storm=30,
+    waiting=20,
+    quiet_seconds=0.5,
 )
 FIGURES = {"rest": 3, "hints": 7, "remote": 5, "scale": 10, "presence": 3, "storm": 4}
 
