@@ -12,6 +12,7 @@ const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const steps = [];
 const opened = new Set();
 export let url = "";
+export let proxy = ""; // where the network is bad, for those who are led so
 
 const tell = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
@@ -26,7 +27,7 @@ export function step(name, run) {
 }
 
 export async function runAll() {
-  url = JSON.parse((await lines.next()).value).url;
+  ({ url, proxy } = JSON.parse((await lines.next()).value));
   for (const { name, run } of steps) {
     try {
       await within(run(), `the step "${name}"`, 2 * DEADLINE_MS);

@@ -54,13 +54,8 @@ function sleep(ms, signal) {
   });
 }
 function makeKey() {
-  const bytes = new Uint8Array(16);
-  if (globalThis.crypto) crypto.getRandomValues(bytes);
-  else bytes.forEach((_, i) => bytes[i] = Math.random() * 256);
-  bytes[6] = bytes[6] & 15 | 64;
-  bytes[8] = bytes[8] & 63 | 128;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  const digit = () => Math.floor(Math.random() * 16).toString(16);
+  return globalThis.crypto?.randomUUID?.() ?? "xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx".replace(/x/g, digit);
 }
 
 // src/channel.ts
@@ -203,11 +198,11 @@ function isOfToken(error) {
 function isOfNetwork({ code }) {
   return ["offline", "timeout", "protocol"].includes(code) || code.startsWith("http_");
 }
-function offline(detail = "There is no connection to the server.") {
+function offline(detail = "The server can't be reached.") {
   return new FanfareError("offline", detail, { retryable: true });
 }
 function timeout() {
-  return new FanfareError("timeout", "The server did not answer in time.", { retryable: true });
+  return new FanfareError("timeout", "No answer came in time.", { retryable: true });
 }
 function closed() {
   return new FanfareError("closed", "The client was closed.");
@@ -347,7 +342,7 @@ var Connection = class extends Emitter {
       if (life.aborted || isWord) break;
     }
     this.#isSuspect = false;
-    return last ?? offline("No door is left to try.");
+    return last ?? offline("No door is left.");
   }
   /** The last that worked first, then the best first. */
   #order() {
@@ -542,7 +537,7 @@ function encode(query = {}) {
   return given.length ? `?${new URLSearchParams(given)}` : "";
 }
 function garbled() {
-  return new FanfareError("protocol", "The answer was not one of Fanfare's.", { retryable: true });
+  return new FanfareError("protocol", "No answer of Fanfare's.", { retryable: true });
 }
 function deadline(outer, ms) {
   const inner = new AbortController();
@@ -581,7 +576,7 @@ var Keep = class {
     try {
       this.#storage?.setItem(key, JSON.stringify(value));
     } catch (error) {
-      console.warn("Nothing can be kept over a reload.", error);
+      console.warn("Nothing is kept over a reload.", error);
     }
   }
 };
@@ -731,6 +726,7 @@ var Outbox = class extends Emitter {
 
 // src/http-door.ts
 var MAX_QUERY_CHARS = 1800;
+var MAX_STREAMS = 129;
 var HttpDoor = class {
   options;
   #feed = null;
@@ -787,8 +783,10 @@ var HttpDoor = class {
     if (this.#isClosed) throw closed();
     this.#feed?.abort();
     const feed = this.#feed = new AbortController();
-    const wants = this.options.wants().filter((want) => withNew || want.after);
+    const all = this.options.wants().filter((want) => withNew || want.after);
+    const wants = all.slice(0, MAX_STREAMS);
     const answers = await this.#readHistory(wants, feed.signal);
+    for (const want of all.slice(MAX_STREAMS)) answers.set(want, tooMany());
     const positions = new Map(wants.map((want) => [want, placeOf(want, answers)]));
     const rest = wants.filter((want) => !(answers.get(want) instanceof Error));
     const { query, known } = await this.#query(rest, positions, feed.signal);
@@ -817,22 +815,32 @@ var HttpDoor = class {
     return answers;
   }
   async #query(wants, places, signal) {
-    const presence = isPresent(wants) || void 0;
+    const presence = presenceOf(wants);
     const streams = wants.map((want) => named(want.stream, places.get(want))).join(",");
     if (streams.length <= MAX_QUERY_CHARS) return { query: { streams, presence }, known: null };
     const all = Object.fromEntries(wants.map((want) => [want.stream, places.get(want)]));
     const asked = { body: { streams: all }, signal };
     const { body } = await this.options.http.call("POST", "/events/cursor", asked);
-    return { query: { cursor: body.cursor, presence }, known: body };
+    const seen = presenceIn(presence, body.positions);
+    return { query: { cursor: body.cursor, presence: seen }, known: body };
   }
   #introduce({ streams }) {
     const [, id] = streams?.["user:me"]?.split(":") ?? [];
     if (id) this.options.sink.ready({ user: { id } });
   }
 };
-function isPresent(wants) {
+function presenceOf(wants) {
   const channels = wants.filter(({ stream }) => stream.startsWith("channel:"));
-  return channels.length > 0 && channels.every(({ presence }) => presence);
+  const seen = channels.filter(({ presence }) => presence).map(({ stream }) => stream);
+  if (seen.length < channels.length) return seen.join(",") || void 0;
+  return seen.length ? "true" : void 0;
+}
+function presenceIn(presence, positions) {
+  if (typeof presence !== "string" || presence === "true") return presence;
+  return presence.split(",").filter((name) => positions[name]).join(",") || void 0;
+}
+function tooMany() {
+  return new FanfareError("too_many_subscriptions", "There are too many streams.");
 }
 function named(stream, at) {
   return at ? `${stream}@${at.offset}/${at.epoch}` : stream;
@@ -877,7 +885,8 @@ var PollDoor = class extends HttpDoor {
       for (let poll = last; !signal.aborted; ) {
         if (poll.bye) return this.#leave(poll.bye);
         const asked = Date.now();
-        poll = await this.#call({ cursor: poll.cursor, wait: WAIT_S, presence }, WAIT_S, signal);
+        const seen = presenceIn(presence, poll.positions);
+        poll = await this.#call({ cursor: poll.cursor, wait: WAIT_S, presence: seen }, WAIT_S, signal);
         if (signal.aborted) return;
         this.#tell(poll);
         const isEmpty = !poll.events.length && !poll.signals?.length && !poll.bye;
@@ -1221,7 +1230,7 @@ var Streams = class {
   /** Follow a stream. One that is followed is left as it is. */
   follow(want) {
     if (this.#entries.has(want.stream)) return;
-    const rest = { taken: null, held: [], gap: false, resetting: 0 };
+    const rest = { taken: null, held: [], gaps: 0, healed: 0, resetting: 0 };
     this.#entries.set(want.stream, { ...want, ...rest });
     this.#schedule();
   }
@@ -1276,7 +1285,7 @@ var Streams = class {
   }
   receiveLoss(stream, code) {
     const entry = this.#find(stream);
-    if (entry) this.#lose(entry, new FanfareError(code, "The stream may not be read any more."));
+    if (entry) this.#lose(entry, new FanfareError(code, "The stream may not be read."));
   }
   // Nobody reads other people's streams, so one that is a user's is our own.
   #find(stream) {
@@ -1293,7 +1302,7 @@ var Streams = class {
   #ask(entry) {
     const { stream, after, history, presence } = entry;
     const want = { stream, after, history, presence };
-    this.#askers.set(want, entry);
+    this.#askers.set(want, { entry, gaps: entry.gaps });
     return want;
   }
   /** While answers are awaited, what comes too early is put aside, and not asked for again. */
@@ -1312,17 +1321,17 @@ var Streams = class {
   }
   #merge(answers, door) {
     for (const [want, answer] of answers) {
-      const entry = this.#askers.get(want);
-      if (!this.#isHere(entry)) this.has(want.stream) || door.drop(want.stream);
-      else if (!(answer instanceof FanfareError)) this.#settle(entry, answer, door);
+      const { entry, gaps } = this.#askers.get(want);
+      if (!this.#isHere(entry)) continue;
+      if (!(answer instanceof FanfareError)) this.#settle(entry, answer, door, gaps);
       else if (answer.retryable) this.#later(answer);
       else this.#lose(entry, answer);
     }
   }
-  #settle(entry, ack, door) {
+  #settle(entry, ack, door, gaps) {
     const { events, position, more, reset, presence } = ack;
     const isNews = !more && entry.taken !== door;
-    entry.gap = false;
+    entry.healed = Math.max(entry.healed, gaps);
     entry.taken = more ? null : door;
     if (reset) void this.#replace(entry, { ...reset, top: position });
     else this.#catchUp(entry, events, position);
@@ -1342,17 +1351,17 @@ var Streams = class {
   }
   #hold(entry, event) {
     if (entry.held.length < MAX_HELD) entry.held.push(event);
-    else entry.gap = true;
+    else entry.gaps++;
   }
   /** Take what was put aside as far as nothing is missing; for what is, ask the log. */
   #drain(entry) {
-    if (entry.resetting || !entry.held.length && !entry.gap) return;
+    if (entry.resetting || !entry.held.length && entry.gaps === entry.healed) return;
     const held = entry.held.sort((a, b) => a.offset - b.offset);
     entry.held = [];
     for (const event of held) this.#accept(entry, event);
-    if (!entry.held.length && !entry.gap) return;
+    if (!entry.held.length && entry.gaps === entry.healed) return;
     entry.held = [];
-    entry.gap = true;
+    entry.gaps++;
     entry.taken = null;
     this.#schedule();
   }
@@ -1375,7 +1384,7 @@ var Streams = class {
   #goOn(entry, position, top) {
     entry.resetting = 0;
     entry.after = position;
-    entry.gap = position.offset < top.offset;
+    if (position.offset < top.offset) entry.gaps++;
     if (!this.#asking) this.#drain(entry);
   }
   #schedule() {
@@ -1432,7 +1441,7 @@ var Tokens = class {
       throw asError(thrown);
     });
     if (!token || token === refused) {
-      throw new FanfareError("unauthorized", "There is no token that the server accepts.");
+      throw new FanfareError("unauthorized", "No token is accepted.");
     }
     return this.last = token;
   }
@@ -1499,15 +1508,18 @@ var Core = class extends Emitter {
     });
   }
   /** Ask for something that names its end state, so that it may be asked again; for a while. */
-  async change(name, data) {
-    const deadline2 = Date.now() + CHANGE_DEADLINE_MS;
+  change(name, data) {
+    return this.#insist(() => this.ask(name, data), Date.now() + CHANGE_DEADLINE_MS);
+  }
+  async #insist(work, deadline2 = Infinity) {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.ask(name, data);
+        return await work();
       } catch (thrown) {
         const error = asError(thrown);
-        if (!error.retryable || Date.now() > deadline2 || this.#life.signal.aborted) throw error;
+        if (!error.retryable || Date.now() > deadline2) throw error;
         await sleep(error.retryAfterS * 1e3 + backoff(attempt), this.#life.signal);
+        if (this.#life.signal.aborted) throw closed();
       }
     }
   }
@@ -1554,23 +1566,14 @@ var Core = class extends Emitter {
     return found;
   }
   async #lookUp(slug) {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return `channel:${(await this.http.get(`/channels/${slug}`)).id}`;
-      } catch (thrown) {
-        const error = asError(thrown);
-        if (!error.retryable) throw error;
-        await sleep(error.retryAfterS * 1e3 + backoff(attempt), this.#life.signal);
-        if (this.#life.signal.aborted) throw closed();
-      }
-    }
+    return `channel:${(await this.#insist(() => this.http.get(`/channels/${slug}`))).id}`;
   }
   async #begin(stream, follower, options) {
     const { after = null, history = 0, presence = false } = options;
     const others = this.#followers.get(stream) ?? /* @__PURE__ */ new Set();
     const isFollowed = this.streams.has(stream);
     if (isFollowed && (after || history)) {
-      throw new FanfareError("conflict", "The channel is followed already, from another position.");
+      throw new FanfareError("conflict", "The channel is followed already.");
     }
     this.#followers.set(stream, others.add(follower));
     if (presence) this.#keepRoster(stream, follower);

@@ -34,3 +34,5 @@ export declare abstract class HttpDoor implements Door {
     protected restart(): void;
     protected end(verdict: Verdict): void;
 }
+/** The same, without what was lost: the server takes names of what is followed alone. */
+export declare function presenceIn(presence: Query[string], positions: Record<string, Position>): string | undefined;

@@ -23,5 +23,8 @@ export declare const TIMING: Timing;
 export declare function backoff(attempt: number, baseMs?: number, capMs?: number): number;
 /** Wait; the end of `signal` ends it at once. */
 export declare function sleep(ms: number, signal?: AbortSignal): Promise<void>;
-/** A new UUID. `crypto.randomUUID` is missing on plain http:// beyond localhost, this is not. */
+/**
+ * A new UUID. Plain http:// beyond localhost and Node.js 18 have no `crypto.randomUUID`; chance will
+ * do there, for a key has to be unlike others of its user and stream, and is no secret.
+ */
 export declare function makeKey(): string;

@@ -138,7 +138,7 @@ export class Connection extends Emitter<{ state: [State] }> {
       if (life.aborted || isWord) break;
     }
     this.#isSuspect = false;
-    return last ?? offline("No door is left to try.");
+    return last ?? offline("No door is left.");
   }
 
   /** The last that worked first, then the best first. */

@@ -88,15 +88,19 @@ export class Core extends Emitter<Types> {
   }
 
   /** Ask for something that names its end state, so that it may be asked again; for a while. */
-  async change(name: string, data: unknown): Promise<any> {
-    const deadline = Date.now() + CHANGE_DEADLINE_MS;
+  change(name: string, data: unknown): Promise<any> {
+    return this.#insist(() => this.ask(name, data), Date.now() + CHANGE_DEADLINE_MS);
+  }
+
+  async #insist<Result>(work: () => Promise<Result>, deadline = Infinity): Promise<Result> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.ask(name, data);
+        return await work();
       } catch (thrown) {
         const error = asError(thrown);
-        if (!error.retryable || Date.now() > deadline || this.#life.signal.aborted) throw error;
+        if (!error.retryable || Date.now() > deadline) throw error;
         await sleep(error.retryAfterS * 1000 + backoff(attempt), this.#life.signal);
+        if (this.#life.signal.aborted) throw closed();
       }
     }
   }
@@ -148,16 +152,7 @@ export class Core extends Emitter<Types> {
   }
 
   async #lookUp(slug: string): Promise<string> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return `channel:${(await this.http.get(`/channels/${slug}`)).id}`;
-      } catch (thrown) {
-        const error = asError(thrown);
-        if (!error.retryable) throw error;
-        await sleep(error.retryAfterS * 1000 + backoff(attempt), this.#life.signal);
-        if (this.#life.signal.aborted) throw closed();
-      }
-    }
+    return `channel:${(await this.#insist(() => this.http.get(`/channels/${slug}`))).id}`;
   }
 
   async #begin(stream: string, follower: Follower, options: SubscribeOptions): Promise<void> {
@@ -166,7 +161,7 @@ export class Core extends Emitter<Types> {
     const isFollowed = this.streams.has(stream);
     if (isFollowed && (after || history)) {
       // To ignore it would be to give a part in silence.
-      throw new FanfareError("conflict", "The channel is followed already, from another position.");
+      throw new FanfareError("conflict", "The channel is followed already.");
     }
     this.#followers.set(stream, others.add(follower));
     if (presence) this.#keepRoster(stream, follower);

@@ -44,12 +44,12 @@ export function isOfNetwork({ code }: FanfareError): boolean {
   return ["offline", "timeout", "protocol"].includes(code) || code.startsWith("http_");
 }
 
-export function offline(detail = "There is no connection to the server."): FanfareError {
+export function offline(detail = "The server can't be reached."): FanfareError {
   return new FanfareError("offline", detail, { retryable: true });
 }
 
 export function timeout(): FanfareError {
-  return new FanfareError("timeout", "The server did not answer in time.", { retryable: true });
+  return new FanfareError("timeout", "No answer came in time.", { retryable: true });
 }
 
 export function closed(): FanfareError {

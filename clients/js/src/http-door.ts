@@ -12,6 +12,8 @@ import type { DoorName, FanfareEvent, Position } from "./types.js";
 
 // Longer addresses are refused by some proxies.
 const MAX_QUERY_CHARS = 1_800;
+// As many as the server takes: 128 channels and the own stream.
+const MAX_STREAMS = 129;
 
 export interface HttpDoorOptions {
   http: Http;
@@ -96,8 +98,10 @@ export abstract class HttpDoor implements Door {
     if (this.#isClosed) throw closed();
     this.#feed?.abort();
     const feed = (this.#feed = new AbortController());
-    const wants = this.options.wants().filter((want) => withNew || want.after);
+    const all = this.options.wants().filter((want) => withNew || want.after);
+    const wants = all.slice(0, MAX_STREAMS);
     const answers: Answers = await this.#readHistory(wants, feed.signal);
+    for (const want of all.slice(MAX_STREAMS)) answers.set(want, tooMany());
     const positions = new Map(wants.map((want) => [want, placeOf(want, answers)]));
     const rest = wants.filter((want) => !(answers.get(want) instanceof Error));
     const { query, known } = await this.#query(rest, positions, feed.signal);
@@ -128,13 +132,14 @@ export abstract class HttpDoor implements Door {
   }
 
   async #query(wants: Want[], places: Map<Want, Position | null>, signal: AbortSignal) {
-    const presence = isPresent(wants) || undefined;
+    const presence = presenceOf(wants);
     const streams = wants.map((want) => named(want.stream, places.get(want)!)).join(",");
     if (streams.length <= MAX_QUERY_CHARS) return { query: { streams, presence }, known: null };
     const all = Object.fromEntries(wants.map((want) => [want.stream, places.get(want)]));
     const asked = { body: { streams: all }, signal };
     const { body } = await this.options.http.call("POST", "/events/cursor", asked);
-    return { query: { cursor: body.cursor, presence }, known: body as Greeting };
+    const seen = presenceIn(presence, body.positions);
+    return { query: { cursor: body.cursor, presence: seen }, known: body as Greeting };
   }
 
   #introduce({ streams }: Greeting): void {
@@ -143,10 +148,22 @@ export abstract class HttpDoor implements Door {
   }
 }
 
-// These doors show us in all channels or in none; in one where we don't want to be seen we are not.
-function isPresent(wants: Want[]): boolean {
+/** Where we are to be seen: in all channels, or in those of these names. */
+function presenceOf(wants: Want[]): string | undefined {
   const channels = wants.filter(({ stream }) => stream.startsWith("channel:"));
-  return channels.length > 0 && channels.every(({ presence }) => presence);
+  const seen = channels.filter(({ presence }) => presence).map(({ stream }) => stream);
+  if (seen.length < channels.length) return seen.join(",") || undefined;
+  return seen.length ? "true" : undefined;
+}
+
+/** The same, without what was lost: the server takes names of what is followed alone. */
+export function presenceIn(presence: Query[string], positions: Record<string, Position>): string | undefined {
+  if (typeof presence !== "string" || presence === "true") return presence as string | undefined;
+  return presence.split(",").filter((name) => positions[name]).join(",") || undefined;
+}
+
+function tooMany(): FanfareError {
+  return new FanfareError("too_many_subscriptions", "There are too many streams.");
 }
 
 function named(stream: string, at: Position | null): string {

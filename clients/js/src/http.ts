@@ -121,7 +121,7 @@ function encode(query: Query = {}): string {
 }
 
 function garbled(): FanfareError {
-  return new FanfareError("protocol", "The answer was not one of Fanfare's.", { retryable: true });
+  return new FanfareError("protocol", "No answer of Fanfare's.", { retryable: true });
 }
 
 // AbortSignal.any() is too young for the browsers and Node.js that this serves.

@@ -28,7 +28,7 @@ export class Keep {
     try {
       this.#storage?.setItem(key, JSON.stringify(value));
     } catch (error) {
-      console.warn("Nothing can be kept over a reload.", error); // full, or locked
+      console.warn("Nothing is kept over a reload.", error); // full, or locked
     }
   }
 }

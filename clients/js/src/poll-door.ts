@@ -3,7 +3,7 @@
 import { type Verdict, verdictOf } from "./door.js";
 import { asError } from "./errors.js";
 import type { Query } from "./http.js";
-import { type Greeting, HttpDoor } from "./http-door.js";
+import { type Greeting, HttpDoor, presenceIn } from "./http-door.js";
 import { sleep } from "./timing.js";
 import type { FanfareEvent, Position, Signal } from "./types.js";
 
@@ -35,7 +35,8 @@ export class PollDoor extends HttpDoor {
       for (let poll = last; !signal.aborted; ) {
         if (poll.bye) return this.#leave(poll.bye);
         const asked = Date.now();
-        poll = await this.#call({ cursor: poll.cursor, wait: WAIT_S, presence }, WAIT_S, signal);
+        const seen = presenceIn(presence, poll.positions);
+        poll = await this.#call({ cursor: poll.cursor, wait: WAIT_S, presence: seen }, WAIT_S, signal);
         if (signal.aborted) return;
         this.#tell(poll);
         // Something between that answers by itself must not make us call without end.

@@ -24,8 +24,9 @@ interface Entry extends Want {
   /** The door that follows it. */
   taken: Door | null;
   held: FanfareEvent[];
-  /** Something is missing before what is held, or had to be let go. */
-  gap: boolean;
+  /** How often something was found missing, and how many of these times what was asked later heals. */
+  gaps: number;
+  healed: number;
   /** The number of the reset whose answer is awaited; else 0. */
   resetting: number;
 }
@@ -42,7 +43,7 @@ export class Streams {
   #resets = 0;
   #life = new AbortController();
   // An answer is for who asked: a stream may have been left and be followed anew meanwhile.
-  #askers = new WeakMap<Want, Entry>();
+  #askers = new WeakMap<Want, { entry: Entry; gaps: number }>();
 
   constructor(listener: StreamListener) {
     this.#listener = listener;
@@ -63,7 +64,7 @@ export class Streams {
   /** Follow a stream. One that is followed is left as it is. */
   follow(want: Want): void {
     if (this.#entries.has(want.stream)) return;
-    const rest = { taken: null, held: [], gap: false, resetting: 0 };
+    const rest = { taken: null, held: [], gaps: 0, healed: 0, resetting: 0 };
     this.#entries.set(want.stream, { ...want, ...rest });
     this.#schedule();
   }
@@ -128,7 +129,7 @@ export class Streams {
 
   receiveLoss(stream: string, code: string): void {
     const entry = this.#find(stream);
-    if (entry) this.#lose(entry, new FanfareError(code, "The stream may not be read any more."));
+    if (entry) this.#lose(entry, new FanfareError(code, "The stream may not be read."));
   }
 
   // Nobody reads other people's streams, so one that is a user's is our own.
@@ -150,7 +151,7 @@ export class Streams {
   #ask(entry: Entry): Want {
     const { stream, after, history, presence } = entry;
     const want = { stream, after, history, presence };
-    this.#askers.set(want, entry);
+    this.#askers.set(want, { entry, gaps: entry.gaps });
     return want;
   }
 
@@ -172,18 +173,18 @@ export class Streams {
 
   #merge(answers: Answers, door: Door): void {
     for (const [want, answer] of answers) {
-      const entry = this.#askers.get(want)!;
-      if (!this.#isHere(entry)) this.has(want.stream) || door.drop(want.stream);
-      else if (!(answer instanceof FanfareError)) this.#settle(entry, answer, door);
+      const { entry, gaps } = this.#askers.get(want)!;
+      if (!this.#isHere(entry)) continue; // left meanwhile
+      if (!(answer instanceof FanfareError)) this.#settle(entry, answer, door, gaps);
       else if (answer.retryable) this.#later(answer);
       else this.#lose(entry, answer);
     }
   }
 
-  #settle(entry: Entry, ack: Ack, door: Door): void {
+  #settle(entry: Entry, ack: Ack, door: Door, gaps: number): void {
     const { events, position, more, reset, presence } = ack;
     const isNews = !more && entry.taken !== door;
-    entry.gap = false;
+    entry.healed = Math.max(entry.healed, gaps);
     entry.taken = more ? null : door;
     if (reset) void this.#replace(entry, { ...reset, top: position });
     else this.#catchUp(entry, events, position);
@@ -208,19 +209,19 @@ export class Streams {
   #hold(entry: Entry, event: FanfareEvent): void {
     // Beyond the bound the newest are let go: the gap they leave is read from the log.
     if (entry.held.length < MAX_HELD) entry.held.push(event);
-    else entry.gap = true;
+    else entry.gaps++;
   }
 
   /** Take what was put aside as far as nothing is missing; for what is, ask the log. */
   #drain(entry: Entry): void {
-    if (entry.resetting || (!entry.held.length && !entry.gap)) return;
+    if (entry.resetting || (!entry.held.length && entry.gaps === entry.healed)) return;
     const held = entry.held.sort((a, b) => a.offset - b.offset);
     entry.held = [];
     for (const event of held) this.#accept(entry, event);
-    if (!entry.held.length && !entry.gap) return;
+    if (!entry.held.length && entry.gaps === entry.healed) return;
     // They come again: what the log gives goes on to its top, and the door's own follows it.
     entry.held = [];
-    entry.gap = true;
+    entry.gaps++;
     entry.taken = null;
     this.#schedule();
   }
@@ -246,7 +247,7 @@ export class Streams {
     entry.resetting = 0;
     entry.after = position;
     // The door goes on behind the top: what lies between an older snapshot and it must be asked for.
-    entry.gap = position.offset < top.offset;
+    if (position.offset < top.offset) entry.gaps++;
     if (!this.#asking) this.#drain(entry);
   }
 

@@ -1,4 +1,4 @@
-/* Waiting, and unguessable names: the few things here that a clock or chance decides. */
+/* Waiting, and names that nobody else has: the few things here that a clock or chance decides. */
 
 /** How long the client waits for what, in ms. An application seldom has to change one. */
 export interface Timing {
@@ -51,14 +51,11 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** A new UUID. `crypto.randomUUID` is missing on plain http:// beyond localhost, this is not. */
+/**
+ * A new UUID. Plain http:// beyond localhost and Node.js 18 have no `crypto.randomUUID`; chance will
+ * do there, for a key has to be unlike others of its user and stream, and is no secret.
+ */
 export function makeKey(): string {
-  const bytes = new Uint8Array(16);
-  // Node.js 18 has no global `crypto`; a key has to be unlike others, it is no secret.
-  if (globalThis.crypto) crypto.getRandomValues(bytes);
-  else bytes.forEach((_, i) => (bytes[i] = Math.random() * 256));
-  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  const digit = () => Math.floor(Math.random() * 16).toString(16);
+  return globalThis.crypto?.randomUUID?.() ?? "xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx".replace(/x/g, digit);
 }

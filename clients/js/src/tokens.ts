@@ -32,7 +32,7 @@ export class Tokens {
     });
     // To try it again would be refused again, for ever.
     if (!token || token === refused) {
-      throw new FanfareError("unauthorized", "There is no token that the server accepts.");
+      throw new FanfareError("unauthorized", "No token is accepted.");
     }
     return (this.last = token);
   }

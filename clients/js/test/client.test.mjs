@@ -1,7 +1,7 @@
 // Tokens, signals, presence, and several who follow one channel.
 
 import { afterEach, beforeEach, describe, test } from "node:test";
-import { FanfareError, memoryStore, session } from "../dist/fanfare.js";
+import { FanfareError, TIMING, memoryStore, session } from "../dist/fanfare.js";
 import { CHANNEL, STREAM } from "./fake.mjs";
 import { World, assert, until } from "./help.mjs";
 
@@ -178,11 +178,29 @@ describe("who follows", () => {
   });
 
   test("lines of a stream may end as they like, and break anywhere", async () => {
-    server.pieces = (text) => text.replaceAll("\n", "\r\n").split("");
-    const client = await world.follow({ doors: ["sse"] });
     server.say("söme wörds ✓");
+    const fetch = async (url, sent) => {
+      const answer = await globalThis.fetch(url, sent);
+      if (!url.includes("/events/stream")) return answer;
+      return new Response(answer.body.pipeThrough(new TransformStream({ transform: shred })), answer);
+    };
+    const client = await world.follow({ doors: ["sse"], fetch });
     await until(() => client.events.length);
 
     assert.equal(client.events[0].data.body, "söme wörds ✓");
   });
 });
+
+describe("its budgets", () => {
+  test("a blocked socket and a kept stream cost less than five seconds in all", () => {
+    assert.ok(TIMING.socketMs + TIMING.sseMs < 5_000);
+  });
+});
+
+// Byte by byte, with the line ends of another system.
+function shred(piece, controller) {
+  for (const byte of piece) {
+    if (byte === 10) controller.enqueue(Uint8Array.of(13));
+    controller.enqueue(Uint8Array.of(byte));
+  }
+}

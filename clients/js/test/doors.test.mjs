@@ -94,6 +94,11 @@ for (const door of DOORS) {
 
     test("a reset takes the position of the new snapshot", async () => {
       server.say("a", "b", "c");
+      const other = await world.follow(only);
+      const witness = async (offset) => {
+        await until(() => other.offsets().includes(offset));
+        await client.call("GET", "/channels/any");
+      };
       const client = world.connect(only);
       const got = [];
       const words = [];
@@ -102,6 +107,7 @@ for (const door of DOORS) {
         reset: async (word) => {
           words.push(word);
           server.append(STREAM, "x.y", "while the snapshot is taken");
+          await witness(4); // it has left the server
           return { offset: 2, epoch: "e1" };
         },
       };
@@ -112,6 +118,20 @@ for (const door of DOORS) {
 
       assert.deepEqual([words.length, words[0].reason, words[0].top.offset], [1, "epoch", 3]);
       assert.deepEqual(got, [3, 4, 5]);
+    });
+
+    test("from a snapshot that is older than the top it reads what lies between", async () => {
+      server.say("a", "b", "c");
+      const client = world.connect(only);
+      const got = [];
+      const handlers = {
+        event: ({ offset }) => got.push(offset),
+        reset: () => ({ offset: 1, epoch: "e1" }),
+      };
+      client.channel(CHANNEL).subscribe(handlers, { after: { offset: 9, epoch: "e1" } });
+      await until(() => got.length >= 2);
+
+      assert.deepEqual(got, [2, 3]);
     });
 
     test("after a cut nothing is missing", async () => {
@@ -199,6 +219,7 @@ describe("choosing", () => {
     await until(() => client.events.length);
 
     assert.equal(made.body, "over there");
+    assert.equal(server.calls.filter((call) => call === "SOCKET").length, 1);
     assert.ok(server.calls.includes(`POST /channels/${CHANNEL}/messages`));
     assert.deepEqual(client.offsets(), [1]);
   });
@@ -273,6 +294,58 @@ describe("choosing", () => {
 
     assert.deepEqual(byes, ["draining"]);
     assert.deepEqual(server.calls.filter((call) => call.includes("/events")), []);
+  });
+
+  test("what the server itself says is no reason to try another door", async () => {
+    server.socket = "refuse";
+    let refusals = 0;
+    server.fail = (method, path) =>
+      path === "/events/stream" && refusals++ < 2 ? { status: 503, code: "unavailable" } : null;
+    const client = await world.follow();
+    await isAt(client, "sse")();
+
+    assert.equal(refusals, 3);
+    assert.ok(!server.calls.includes("GET /events"));
+  });
+
+  test("a stream that is cut before its reset was told is told it the next time", async () => {
+    server.say("a", "b", "c");
+    server.sse = "cut";
+    const client = world.connect({ doors: ["sse"] });
+    const words = [];
+    const handlers = { reset: ({ reason }) => void words.push(reason) };
+    client.channel(CHANNEL).subscribe(handlers, { after: { offset: 9, epoch: "e1" } });
+    await until(() => words.length);
+
+    assert.deepEqual(words, ["ahead"]);
+  });
+
+  test("over plain HTTP it is seen in the channels that it asked to be seen in", async () => {
+    for (const door of ["sse", "poll"]) {
+      const asked = [];
+      const fetch = (url, sent) => (asked.push(new URL(url).searchParams.get("presence")), globalThis.fetch(url, sent));
+      const client = world.connect({ doors: [door], fetch });
+      const here = client.channel(CHANNEL).subscribe({}, { presence: true });
+      await here.ready;
+      assert.equal(asked.at(-1) ?? "true", "true");
+      await client.channel(OTHER).subscribe({}).ready;
+      await until(() => asked.includes(STREAM));
+      client.close();
+    }
+  });
+
+  test("more streams than plain HTTP takes are told so, one by one", async () => {
+    const client = world.connect({ doors: ["poll"] });
+    const lost = [];
+    for (const n of count(100, 229)) {
+      const id = `01a1f8c4-2e55-7f01-8d6a-000000000${n}`;
+      server.reset(`channel:${id}`, "e1");
+      client.channel(id).subscribe({ lost: ({ code }) => lost.push(code) });
+    }
+    await client.live();
+    await until(() => lost.length >= 2);
+
+    assert.deepEqual(lost, ["too_many_subscriptions", "too_many_subscriptions"]);
   });
 
   test("a bye of never ends it; it can be begun again", async () => {

@@ -196,9 +196,11 @@ export class FakeServer {
     const tell = (event, data) => send(`event: ${event}\nid: x\ndata: ${JSON.stringify(data)}\n\n`);
     const found = this.#take(places);
     for (const [stream, position] of Object.entries(found.positions)) {
-      positions[stream] = places[stream] ?? position;
+      const isReset = found.resets.some((reset) => reset.stream === stream);
+      positions[stream] = isReset ? position : (places[stream] ?? position);
     }
     tell("ready", { streams: names, positions, unsubscribed: found.unsubscribed });
+    if (this.sse === "cut" && (this.sse = "ok")) return response.end();
     for (const reset of found.resets) tell("reset", reset);
     for (const event of found.events) tell("event", event);
     const watcher = (event) => event.stream in positions && tell("event", event);

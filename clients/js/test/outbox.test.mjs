@@ -61,6 +61,13 @@ describe("the outbox", () => {
     assert.equal(server.top(`channel:${OTHER}`).offset, 1);
   });
 
+  test("one at a time: each is asked once", async () => {
+    const client = await world.follow();
+    await Promise.all(["a", "b", "c"].map((body) => client.channel(CHANNEL).messages.create(body)));
+
+    assert.equal(server.calls.filter((call) => call === "PACKET message.create").length, 3);
+  });
+
   test("a refusal rejects, nothing stays, and the next one goes on", async () => {
     server.fail = (kind, name) => (name === "publish" ? { status: 403, code: "forbidden", retryable: false } : null);
     const client = world.connect();
