@@ -92,12 +92,14 @@ class Follower:
         """Keep something for this one alone."""
         self.deliver(Frame.of(name, value))
 
-    def take_outcome(self, outcome: Outcome) -> None:
-        """Keep what a subscription answered."""
+    def take_outcome(self, outcome: Outcome, after: Position | None) -> None:
+        """Keep what a subscription from `after` on answered."""
         at, count = outcome.position, len(outcome.events)
         first = at.offset - count
         self.positions[outcome.stream] = Position(first, at.epoch)
         if outcome.reset is not None:
+            # It has to be told first: who is cut off before, or has no room, is told again.
+            self.positions[outcome.stream] = after or at
             told = {"stream": outcome.stream, **outcome.reset.as_json(), "position": at.as_json()}
             self.deliver(Frame("reset", json.dumps(told), outcome.stream, at))
         for number, body in enumerate(outcome.events, 1):
@@ -105,9 +107,10 @@ class Follower:
             self.deliver(Frame("event", body, outcome.stream, position))
 
     def lose(self, stream: str, code: str) -> None:
-        """Follow a stream no more, and tell so."""
+        """Follow a stream no more, and tell so. Until it is told, a cursor still names it."""
         self.streams.discard(stream)
-        self.emit("unsubscribed", {"stream": stream, "code": code})
+        told = json.dumps({"stream": stream, "code": code})
+        self.deliver(Frame("unsubscribed", told, stream))
 
     def has_notes(self) -> bool:
         """Tell whether anything waits to be taken."""
@@ -120,12 +123,14 @@ class Follower:
 
     def pass_on(self, frame: Frame) -> None:
         """Stand after what was just told."""
-        if frame.position is not None:
+        if frame.name == "unsubscribed":
+            self.positions.pop(frame.stream, None)
+        elif frame.position is not None:
             self.positions[frame.stream] = frame.position
 
     def where(self) -> Mapping[str, Position]:
-        """Say where it stands in the streams that it still follows."""
-        return {name: at for name, at in self.positions.items() if name in self.streams}
+        """Say where it stands in the streams that it follows, as far as it was told."""
+        return self.positions
 
     def watch_expiry(self, *, within_s: float | None, warn: bool) -> None:
         """End with the access token, if that is so soon; `warn` a minute before."""

@@ -203,8 +203,8 @@ class Followers:
             for stream in wishes.keys() - outcomes.keys():
                 if stream in follower.streams:
                     follower.lose(stream, "not_found")
-            for outcome in outcomes.values():
-                follower.take_outcome(outcome)
+            for stream, outcome in outcomes.items():
+                follower.take_outcome(outcome, wishes[stream].after)
 
         self.parts.node.subscribe(follower, wishes, limit, answer, prepare=prepare)
         return told

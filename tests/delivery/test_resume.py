@@ -19,21 +19,12 @@ from core.services.retention import Retention
 from tests.delivery.conftest import UNLIMITED
 from tests.delivery.raw import RawSocket
 from tests.delivery.reader import Reader
-from tests.delivery.world import Core, Room, sqlite_path
+from tests.delivery.world import Room, sqlite_path, trim
 from tests.support.client import JSON, RestClient, registered
 from tests.support.wait import wait_until
 
 EXAMPLES = hypothesis.settings(max_examples=15)
 BIG = 60 * 1024
-
-
-def trim(core: Core, room: Room, keep: int) -> int:
-    """Have a channel keep so many events; give the first offset that is left."""
-    state = core.state(room.stream)
-    retention.trim_stream(core.db, state.id, Retention(keep, 10**9, 0))
-    trimmed = core.state(room.stream).trimmed
-    assert trimmed == max(state.trimmed, room.top - keep)
-    return trimmed + 1
 
 
 def resume(connection: RawSocket, positions: dict[str, JSON]) -> dict[str, JSON]:

@@ -14,8 +14,9 @@ from config import Settings
 from core.callers import Caller
 from core.ids import new_id
 from core.positions import StreamState
-from core.services import accounts, channels, messages, publish
+from core.services import accounts, channels, messages, publish, retention
 from core.services.history import LogReader
+from core.services.retention import Retention
 from core.store import log
 from core.store.database import Database
 from tests.support.client import RestClient, unique
@@ -146,3 +147,12 @@ class Room:
 def sqlite_path(url: str) -> Path:
     """Give the file of an SQLite database."""
     return Path(url.removeprefix("sqlite:///"))
+
+
+def trim(core: Core, room: Room, keep: int) -> int:
+    """Have a channel keep so many events; give the first offset that is left."""
+    state = core.state(room.stream)
+    retention.trim_stream(core.db, state.id, Retention(keep, 10**9, 0))
+    trimmed = core.state(room.stream).trimmed
+    assert trimmed == max(state.trimmed, room.top - keep)
+    return trimmed + 1
