@@ -99,12 +99,16 @@ class SseReader(Reader):
 
 
 class PollReader(Reader):
-    """One poll after another, each when it is told to; live with the answer to the first."""
+    """One poll after another, each when it is told to; live with the answer to the first.
+
+    One that waited in vain waits again by itself: else the server would hang up in between.
+    """
 
     def __init__(self, token: str, stream: str) -> None:
         super().__init__(token, stream)
         self.cursor = ""
         self.answers = 0
+        self._waits = False
 
     def hello(self) -> bytes:
         """Ask by name."""
@@ -112,6 +116,7 @@ class PollReader(Reader):
 
     def go_on(self, wait_s: int = _WAIT_S) -> None:
         """Ask for what comes."""
+        self._waits = wait_s > 0
         path = f"{_PATH}?cursor={self.cursor}&wait={wait_s}"
         self.socket.sendall(request(path, self.token))
 
@@ -136,3 +141,5 @@ class PollReader(Reader):
         self.cursor = answer["cursor"]
         self.answers += 1
         self.is_live = True
+        if self._waits and not answer["events"]:
+            self.go_on()

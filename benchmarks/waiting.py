@@ -48,8 +48,12 @@ class _Doors:
         self._come(self._streams)
         with_streams = self._memory()
         of_streams = [self._event(self._streams) for _ in repeats]
-        self._come(self._polls)
-        self._again()
+        for first in range(0, len(self._polls), _WARMING):
+            part = self._polls[first : first + _WARMING]
+            self._come(part)
+            for poll in part:
+                poll.go_on()
+        self._wait_for_followers(len(self._swarm.guests))
         with_polls = self._memory()
         rounds = [self._round() for _ in repeats]
         self._close_streams()

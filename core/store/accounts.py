@@ -136,16 +136,15 @@ def add_session(write: Write, values: Json) -> None:
     write.conn.execute(insert(sessions).values(values))
 
 
-_LIVE = (
-    select(
-        sessions.c.revoked_ms,
-        sessions.c.expires_ms,
-        users.c.username,
-        users.c.is_admin,
-        users.c.disabled,
-    )
-    .join_from(sessions, users)
-    .where(sessions.c.id == bindparam("session"), sessions.c.user_id == bindparam("user"))
+_LIVE_COLUMNS = select(
+    sessions.c.revoked_ms,
+    sessions.c.expires_ms,
+    users.c.username,
+    users.c.is_admin,
+    users.c.disabled,
+).join_from(sessions, users)
+_LIVE = _LIVE_COLUMNS.where(
+    sessions.c.id == bindparam("session"), sessions.c.user_id == bindparam("user")
 )
 
 
@@ -154,18 +153,14 @@ def find_live(conn: Connection, session_id: str, user_id: str) -> Any:
     return conn.execute(_LIVE, {"session": session_id, "user": user_id}).one_or_none()
 
 
+_LIVE_MANY = _LIVE_COLUMNS.add_columns(sessions.c.id, sessions.c.user_id).where(
+    sessions.c.id.in_(bindparam("sessions", expanding=True))
+)
+
+
 def find_live_many(conn: Connection, session_ids: list[str]) -> dict[str, Any]:
     """Read the same of many sessions: `{session id: row}`, each with its `user_id`."""
-    query = select(
-        sessions.c.id,
-        sessions.c.user_id,
-        sessions.c.revoked_ms,
-        sessions.c.expires_ms,
-        users.c.username,
-        users.c.is_admin,
-        users.c.disabled,
-    ).join_from(sessions, users)
-    rows = conn.execute(query.where(sessions.c.id.in_(session_ids))).all()
+    rows = conn.execute(_LIVE_MANY, {"sessions": session_ids}).all()
     return {row.id: row for row in rows}
 
 

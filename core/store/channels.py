@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Row,
@@ -95,23 +96,30 @@ def find_access_at(conn: Connection, ref: str, user_id: str) -> Any:
     return conn.execute(query, {"ref": ref, "caller": user_id}).one_or_none()
 
 
+# Made once: to make it takes as long as to run it.
+_REFS: BindParameter[str] = bindparam("refs", expanding=True)
+_ROLES = (
+    select(channels.c.id, channels.c.slug, channels.c.kind, members.c.user_id, members.c.role)
+    .join_from(
+        channels,
+        members,
+        and_(
+            members.c.channel_id == channels.c.id,
+            members.c.user_id.in_(bindparam("users", expanding=True)),
+        ),
+        isouter=True,
+    )
+    .where(channels.c.deleted_ms.is_(None))
+    .where(or_(channels.c.id.in_(_REFS), channels.c.slug.in_(_REFS)))
+)
+
+
 def roles_among(conn: Connection, refs: list[str], user_ids: list[str]) -> Sequence[Any]:
     """Read many channels by id or slug, with the roles of many users: a row for each role.
 
     A channel in which none of them is a member has one row, without user and role.
     """
-    query = (
-        select(channels.c.id, channels.c.slug, channels.c.kind, members.c.user_id, members.c.role)
-        .join_from(
-            channels,
-            members,
-            and_(members.c.channel_id == channels.c.id, members.c.user_id.in_(user_ids)),
-            isouter=True,
-        )
-        .where(channels.c.deleted_ms.is_(None))
-        .where(or_(channels.c.id.in_(refs), channels.c.slug.in_(refs)))
-    )
-    return conn.execute(query).all()
+    return conn.execute(_ROLES, {"refs": refs, "users": user_ids}).all()
 
 
 def find_direct(conn: Connection, pair: str) -> Row[Any] | None:

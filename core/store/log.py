@@ -29,6 +29,7 @@ from core.store.models import events, streams
 _STRIDE = 64
 
 _STATE = select(streams.c.id, streams.c.name, streams.c.epoch, streams.c.top, streams.c.trimmed)
+_STATE_OF_MANY = _STATE.where(streams.c.name.in_(bindparam("names", expanding=True)))
 _STATE_OF_ONE = _STATE.where(streams.c.name == bindparam("stream"))
 _EVENT = select(
     streams.c.name,
@@ -209,7 +210,7 @@ def lock(write: Write, stream: str) -> None:
 
 def states(conn: Connection, names: Iterable[str]) -> dict[str, StreamState]:
     """Read where many streams stand, in one query; those that don't exist are left out."""
-    rows = conn.execute(_STATE.where(streams.c.name.in_(list(names))))
+    rows = conn.execute(_STATE_OF_MANY, {"names": list(names)})
     return {row.name: StreamState(*row) for row in rows}
 
 
