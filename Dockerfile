@@ -18,11 +18,12 @@ RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin fanf
     && install --directory --owner=fanfare --mode=0700 /var/lib/fanfare
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /srv/fanfare
-COPY run.py app.py commands.py config.py gunicorn.conf.py logs.py tail.py LICENSE ./
+COPY run.py app.py commands.py config.py gunicorn.conf.py logs.py LICENSE ./
 COPY api api
 COPY core core
 COPY jobs jobs
 COPY realtime realtime
+COPY tail tail
 COPY migrations migrations
 COPY web web
 USER fanfare

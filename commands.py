@@ -91,9 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--as", dest="username", help="whose eyes to use (or give --token)")
     tail.add_argument("--token", help="an access token")
     tail.add_argument("--url", help="the server's address (default: as this machine's settings)")
-    tail.add_argument("--after", metavar="OFFSET[/EPOCH]", help="go on after this position")
+    tail.add_argument("--after", metavar="OFFSET/EPOCH", help="go on after this position")
     tail.add_argument("--history", type=int, default=0, metavar="N", help="show the last N first")
     tail.add_argument("--json", action="store_true", help="one event a line, as JSON")
+    tail.add_argument(
+        "--door",
+        choices=("auto", "socket", "sse", "poll"),
+        default="auto",
+        help="WebSocket, Server-Sent Events or long-poll (default: the first that opens)",
+    )
     add("new-epoch", new_epoch, "After restoring a backup: tell all clients to sync anew.")
     return parser
 
@@ -321,7 +327,9 @@ def publish_event(arguments: argparse.Namespace) -> int:
 
 def tail_stream(arguments: argparse.Namespace) -> int:
     """Show events as they come."""
-    import tail
+    from tail.doors import TailError
+    from tail.follow import follow, read_position
+    from tail.view import Wanted
 
     settings = load()
     url = arguments.url or f"http://{settings.host}:{settings.port or 5000}"
@@ -332,12 +340,10 @@ def tail_stream(arguments: argparse.Namespace) -> int:
         return str(arguments.token or _token_for(_core(), arguments.username))
 
     try:
-        tail.follow(
-            url,
-            get_token,
-            tail.Wanted(arguments.stream, arguments.after, arguments.history, arguments.json),
-        )
-    except tail.TailError as error:
+        after = read_position(arguments.after)
+        wanted = Wanted(arguments.stream, after, arguments.history, arguments.json)
+        follow(url, get_token, wanted, arguments.door)
+    except TailError as error:
         raise CommandError(str(error)) from error
     return 0
 

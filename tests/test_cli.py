@@ -1,14 +1,11 @@
 """run.py as a person at a terminal has it: what it does, what it says, and how it ends."""
 
-import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
-from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -16,7 +13,8 @@ import commands
 from config import Settings
 from tests.clients.drivers import SyncDriver
 from tests.support.client import PASSWORD, RestClient, SocketClient, registered, unique
-from tests.support.server import READY, ROOT, Server
+from tests.support.server import READY, Server
+from tests.support.terminal import make_channel, refused, run, said, started
 from tests.support.wait import wait_until
 
 COMMANDS = (
@@ -24,20 +22,6 @@ COMMANDS = (
     "new-epoch",
 )
 POSITION = re.compile(r"^(\S+)@(\d+)/(\S+?)( \(replayed\))?$")
-
-
-def run(server, *words, stdin="", deadline_s=60, **settings):
-    """Run a command on a server's settings, with something to read."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *words],
-        env={**server.environment(), **settings},
-        cwd=server.instance,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=deadline_s,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -59,19 +43,6 @@ def here(monkeypatch, tmp_path, capsys):
         return subprocess.CompletedProcess(words, status, shown.out, shown.err)
 
     return run_here
-
-
-def refused(done):
-    """Hold a command that failed to its manners; return what it said."""
-    assert done.returncode == 2, (done.stdout, done.stderr)
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
-def said(done):
-    assert done.returncode == 0, done.stderr
-    return str(done.stdout).strip()
 
 
 def position_in(text):
@@ -103,12 +74,6 @@ def idle(tmp_path):
 @pytest.fixture
 def channel(ada):
     return make_channel(ada)
-
-
-def make_channel(person):
-    made = person.post("/channels", {"name": "Lobby", "kind": "public", "slug": unique("lobby")})
-    assert made.status_code == 201, made.text
-    return {**made.json(), "stream": f"channel:{made.json()['id']}"}
 
 
 class TestHelp:
@@ -251,24 +216,6 @@ class TestServe:
         assert "Traceback" not in server.log
 
 
-@contextmanager
-def started(server, *words, **settings):
-    """Start a command and let it run."""
-    with subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *words],
-        env={**server.environment(), **settings},
-        cwd=server.instance,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 class TestMigrate:
     def test_it_may_be_run_again(self, empty_database_url, tmp_path):
         server = Server(empty_database_url, instance=tmp_path, migrate=False)
@@ -386,125 +333,17 @@ class TestPublish:
         assert named in refused(run(home, "publish", *words))
 
 
-class Tail:
-    """A running `run.py tail`, and the lines that it has shown."""
-
-    def __init__(self, process):
-        self.process = process
-        self.lines: list[str] = []
-        self.notes: list[str] = []
-        for stream, lines in ((process.stdout, self.lines), (process.stderr, self.notes)):
-            threading.Thread(target=self._read, args=(stream, lines), daemon=True).start()
-
-    @staticmethod
-    def _read(stream, lines):
-        for line in stream:
-            lines.append(line.rstrip("\n"))
-
-    def wait_for(self, count):
-        wait_until(lambda: len(self.lines) >= count, deadline_s=60, what=f"{count} lines")
-        return self.lines
-
-
-@pytest.fixture
-def tail():
-    """`tail(server, stream, …)` follows a stream until the test ends."""
-    with ExitStack() as stack:
-        yield lambda server, *words: Tail(stack.enter_context(started(server, "tail", *words)))
-
-
 class TestTail:
-    def publish(self, person, channel, *values):
-        """Publish, and return the position of the last, as `run.py publish` prints it."""
-        for value in values:
-            body = {"type": "order.paid", "data": value}
-            made = person.post(f"/channels/{channel['id']}/events", body)
-            assert made.status_code == 201, made.text
-        return made.headers["Fanfare-Position"]
-
-    def test_history_and_live_events_are_shown_for_a_person(self, home, ada, channel, tail):
-        self.publish(ada, channel, "old")
-        shown = tail(
-            home, f"channel:{channel['slug']}", "--as", ada.user["username"], "--history", "1"
-        )
-        shown.wait_for(1)
-        self.publish(ada, channel, "new")
-        old, new = shown.wait_for(2)
-
-        assert re.match(r'^\d\d:\d\d:\d\d\.\d{3} +\d+  order\.paid +"old"$', old)
-        assert new.endswith('"new"')
-
-    def test_as_json_a_line_is_an_event(self, home, ada, channel, tail):
-        shown = tail(home, channel["stream"], "--token", ada.access_token, "--json")
-        wait_until(lambda: shown.notes, deadline_s=60, what="the connection")
-        self.publish(ada, channel, {"n": 1})
-        event = json.loads(shown.wait_for(1)[0])
-
-        assert event["stream"] == channel["stream"]
-        assert event["data"] == {"n": 1}
-
-    def test_it_goes_on_after_a_position(self, home, ada, channel, tail):
-        """As `publish` printed it; and no event comes twice."""
-        position = self.publish(ada, channel, 1)
-        self.publish(ada, channel, 2, 3)
-        shown = tail(
-            home, channel["stream"], "--as", ada.user["username"], "--after", position, "--json"
-        )
-        events = [json.loads(line) for line in shown.wait_for(2)]
-
-        assert [event["data"] for event in events] == [2, 3]
-
-    def test_it_survives_a_restart_of_the_server_without_a_gap(self, start_server, tail):
-        server = start_server(COMPARE_INTERVAL_S=0.2)
-        with registered(server.url) as person:
-            channel = make_channel(person)
-            shown = tail(
-                server,
-                channel["stream"],
-                "--as",
-                person.user["username"],
-                "--history",
-                "1",
-                "--json",
-            )
-            shown.wait_for(1)
-            server.stop()
-            said(run(server, "publish", channel["stream"], "order.paid", '"while away"'))
-            server.start()
-            self.publish(person, channel, "after")
-            events = [json.loads(line) for line in shown.wait_for(3)]
-
-        assert [event["data"] for event in events[1:]] == ["while away", "after"]
-        first = events[0]["offset"]
-        assert [event["offset"] for event in events] == [first, first + 1, first + 2]
-
-    def test_an_interrupt_ends_it_quietly(self, home, ada, channel, tail):
-        shown = tail(home, channel["stream"], "--as", ada.user["username"])
-        wait_until(lambda: shown.notes, deadline_s=60, what="the connection")
-        shown.process.send_signal(signal.SIGINT)
-
-        assert shown.process.wait(30) in (0, 130)
-        assert "Traceback" not in "\n".join(shown.notes)
-
-    @pytest.mark.parametrize(
-        ("words", "named"),
-        [
-            (("channel:nowhere", "--token", "{token}"), "channel:nowhere"),
-            (("user:me", "--as", "nobody-here"), "user"),
-            (("user:me", "--token", "x"), "token"),
-        ],
-    )
-    def test_what_can_not_be_followed_is_told(self, home, ada, words, named):
-        words = [word.replace("{token}", ada.access_token) for word in words]
-
-        assert named in refused(run(home, "tail", *words))
+    """What it shows is in test_tail.py."""
 
     @pytest.mark.parametrize(
         ("words", "named"),
         [
             (("user:me",), "--as"),
             (("user:me", "--token", "x", "--after", "soon"), "--after"),
+            (("user:me", "--token", "x", "--after", "7"), "--after"),
             (("user:me", "--token", "x", "--url", "http://127.0.0.1:1"), "127.0.0.1:1"),
+            (("user:me", "--token", "x", "--door", "window"), "--door"),
         ],
     )
     def test_what_can_not_be_meant_is_told(self, here, words, named):

@@ -74,7 +74,7 @@ ONLY_IN: dict[str, set[str]] = {
     "gunicorn": {"realtime.worker"},
     "httpx": {"fanfare_client"},
     "psycopg": {"core.store", "cluster.postgres"},
-    "socketio": {"fanfare_client.doors.socket", "realtime", "tail"},
+    "socketio": {"fanfare_client.doors.socket", "realtime", "tail.socket_door"},
     "sqlalchemy": {"core.services", "core.store", "migrations"},
     "werkzeug": {"api", "app", "realtime.gateway"},
 }

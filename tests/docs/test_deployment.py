@@ -33,7 +33,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 EXAMPLE = (ROOT / ".env.example").read_text()
 SERVICES = COMPOSE["services"]
-NEEDED = {"api", "core", "jobs", "realtime", "migrations", "web"}
+NEEDED = {"api", "core", "jobs", "realtime", "tail", "migrations", "web"}
 
 
 RESOLVES = (1, 27, 3)  # since then the nodes of an upstream are looked up while nginx runs
