@@ -1,5 +1,6 @@
 """README.md's tour works: its commands and programs run against a real server, as they are."""
 
+import json
 import os
 import re
 import shutil
@@ -57,26 +58,46 @@ def shows(out: Path, text: str) -> bool:
 
 
 class TestCurl:
-    def test_the_tour_ends_with_the_whole_log(self, server):
-        """Each command succeeds, the retry is a replay, and the last one shows what was done."""
+    def run(self, server: Server, *parts: str) -> str:
+        """Run parts of the tour in one shell; return what the last one shows."""
         if shutil.which("curl") is None:
             needs.miss("no curl on PATH (Debian: apt-get install curl)")
-        tour = block("sh", "curl").text.replace(ADDRESS, server.url)
+        tour = "\necho; echo ----\n".join(parts).replace(ADDRESS, server.url)
         script = "set -eu\ncurl() { command curl --fail-with-body --noproxy '*' \"$@\"; echo; }\n"
-
         done = subprocess.run(
             ["bash", "-c", script + tour], capture_output=True, text=True, timeout=60, check=False
         )
-
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "idempotent-replay: true" in done.stdout.lower()
-        log = done.stdout.strip().splitlines()[-1]
+        return done.stdout.rpartition("\n----\n")[2]
+
+    def test_the_tour_ends_with_the_whole_log(self, server):
+        """Each command succeeds, the retry is a replay, and the last one shows what was done."""
+        shown = self.run(server, block("sh", "auth/register").text)
+
+        assert "idempotent-replay: true" in shown.lower()
+        log = shown.strip().splitlines()[-1]
         assert re.findall(r'"type":"([^"]+)"', log) == [
             "channel.created",
             "member.joined",
             "message.created",
             "order.paid",
         ]
+
+    def test_it_follows_by_long_poll_and_by_server_sent_events(self, server):
+        """The poll waits for what is published meanwhile; the stream shows each event once."""
+        tour = (block("sh", "auth/register").text, block("sh", "events/stream").text)
+        shown = self.run(server, *tour)
+        # What two of them write at once may share a line.
+        answer, _ = json.JSONDecoder().raw_decode(shown[shown.index('{"events":') :])
+        streamed = [
+            json.loads(data)["offset"]
+            for data in re.findall(r"event: event\nid: \S+\ndata: (.+)\n", shown)
+        ]
+
+        assert [event["type"] for event in answer["events"]] == ["order.sent"]
+        assert "event: ready" in shown
+        assert streamed == [*range(streamed[0], 7)]
+        assert len(streamed) >= 2
 
 
 class TestPrograms:
@@ -140,10 +161,10 @@ class TestCommands:
         assert not [name for name in told if not re.search(rf"^ +{name}\b", listed, re.MULTILINE)]
 
     def test_the_page_is_short(self):
-        assert len(read(PAGE).splitlines()) <= 210
+        assert len(read(PAGE).splitlines()) <= 220
 
     def test_what_is_not_promised_is_said(self):
         told = section(PAGE, "## What is guaranteed")
 
-        for word in ("presence", "long-poll", "SSE", "API keys", "webhooks", "may be dropped"):
+        for word in ("presence", "API keys", "devices", "webhooks", "may be dropped"):
             assert word in told
