@@ -342,7 +342,6 @@ describe("choosing", () => {
       server.reset(`channel:${id}`, "e1");
       client.channel(id).subscribe({ lost: ({ code }) => lost.push(code) });
     }
-    await client.live();
     await until(() => lost.length >= 2);
 
     assert.deepEqual(lost, ["too_many_subscriptions", "too_many_subscriptions"]);

@@ -105,7 +105,11 @@ export class FakeServer {
     if (request.headers.authorization !== `Bearer ${this.token}`) return refuse(401, "token_expired");
     const door = { "/events": "poll", "/events/stream": "sse" }[path];
     if (door && this[door] === "refuse") return request.socket.destroy();
-    if (path === "/events/cursor") return this.#makeCursor(JSON.parse(body).streams, answer);
+    if (path === "/events/cursor") {
+      const { streams } = JSON.parse(body);
+      if (Object.keys(streams).length > 129) return refuse(422, "invalid");
+      return this.#makeCursor(streams, answer);
+    }
     if (path === "/events") return this.#poll(url.searchParams, response, answer);
     if (path === "/events/stream") return this.#stream(url.searchParams, response);
     if (path.endsWith("/presence")) return answer(200, this.roster);
