@@ -350,10 +350,15 @@ class Node:
 
     def _compare(self, streams: Iterable[str]) -> None:
         tracks = self._tracks
-        names = [name for name in streams if name in tracks and tracks[name].top is not None]
-        for first in range(0, len(names), _COMPARE_AT_ONCE):
-            for name, state in self._log.tops(names[first : first + _COMPARE_AT_ONCE]).items():
-                track = self._tracks.get(name)
+        places = [
+            (name, Position(track.top, track.epoch))
+            for name in streams
+            if (track := tracks.get(name)) is not None and track.top is not None
+        ]
+        for first in range(0, len(places), _COMPARE_AT_ONCE):
+            part = dict(places[first : first + _COMPARE_AT_ONCE])
+            for name, state in self._log.moved(part).items():
+                track = tracks.get(name)
                 if track is not None and _is_behind(track, state):
                     self._repair(track)
 

@@ -110,6 +110,15 @@ class LogReader:
         """
         return self._read_states(streams)
 
+    def moved(self, places: Mapping[str, Position]) -> dict[str, StreamState]:
+        """Read those of many streams that do not stand where one takes them to be, in one query.
+
+        Raises:
+            UnavailableError.
+        """
+        with self._db.read() as conn:
+            return log.moved(conn, places)
+
     def _read_states(self, streams: Iterable[str]) -> dict[str, StreamState]:
         with self._db.read() as conn:
             return log.states(conn, streams)

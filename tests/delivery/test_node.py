@@ -96,6 +96,11 @@ class FakeLog:
         self._let_others_run()
         return found
 
+    def moved(self, places: Mapping[str, Position]) -> dict[str, StreamState]:
+        """Do as LogReader does."""
+        found = self.tops(places)
+        return {name: state for name, state in found.items() if state.position != places[name]}
+
     def _look(self) -> None:
         self.reads += 1
         waiting, self.before = self.before, []
