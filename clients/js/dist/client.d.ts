@@ -16,6 +16,8 @@ export declare class Client {
     get user(): string | null;
     /** The server's limits, as it told them at the socket. */
     get limits(): Record<string, number>;
+    /** The id of the node that serves this client; undefined where the door does not tell (long-poll). */
+    get node(): string | undefined;
     /** What waits to be sent. */
     get outbox(): import("./outbox.js").Outbox;
     /** Hear `state`, `event`, `signal`, `user_reset` or `bye`; returns the function that ends it. */

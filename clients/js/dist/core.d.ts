@@ -28,6 +28,8 @@ export declare class Core extends Emitter<Types> {
     /** The user's id; null: not known yet. */
     user: string | null;
     limits: Record<string, number>;
+    /** The node that greeted us last; undefined: it did not say. */
+    node: string | undefined;
     constructor(options: Options);
     /** Ask the server, by the socket where there is one, else by REST. */
     ask(name: string, data: unknown): Promise<any>;

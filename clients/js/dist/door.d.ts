@@ -26,6 +26,7 @@ export interface Verdict {
 /** The server's greeting at the socket; SSE and long-poll say no more than their answers do. */
 export interface Ready {
     user?: Record<string, any>;
+    node?: string | undefined;
     position?: Position;
     limits?: Record<string, number>;
 }

@@ -790,11 +790,11 @@ var HttpDoor = class {
     const positions = new Map(wants.map((want) => [want, placeOf(want, answers)]));
     const rest = wants.filter((want) => !(answers.get(want) instanceof Error));
     const { query, known } = await this.#query(rest, positions, feed.signal);
-    const greeting = await this.start(query, feed.signal);
+    const heard = merge(known, await this.start(query, feed.signal));
     for (const want of rest) {
-      answers.set(want, answers.get(want) ?? answerOf(want, merge(known, greeting)));
+      answers.set(want, answers.get(want) ?? answerOf(want, heard));
     }
-    this.#introduce(merge(known, greeting));
+    this.options.sink.ready({ user: { id: heard.streams?.["user:me"]?.slice(5) }, node: heard.node });
     return answers;
   }
   /** The last events of streams that are new to us; from there the feed goes on. */
@@ -824,10 +824,6 @@ var HttpDoor = class {
     const seen = presenceIn(presence, body.positions);
     return { query: { cursor: body.cursor, presence: seen }, known: body };
   }
-  #introduce({ streams }) {
-    const [, id] = streams?.["user:me"]?.split(":") ?? [];
-    if (id) this.options.sink.ready({ user: { id } });
-  }
 };
 function presenceOf(wants) {
   const channels = wants.filter(({ stream }) => stream.startsWith("channel:"));
@@ -851,8 +847,8 @@ function placeOf(want, answers) {
 }
 function merge(known, greeting) {
   return {
+    ...greeting,
     streams: { ...known?.streams, ...greeting.streams },
-    positions: greeting.positions,
     unsubscribed: [...known?.unsubscribed ?? [], ...greeting.unsubscribed ?? []]
   };
 }
@@ -1469,6 +1465,8 @@ var Core = class extends Emitter {
   /** The user's id; null: not known yet. */
   user = null;
   limits = {};
+  /** The node that greeted us last; undefined: it did not say. */
+  node;
   #options;
   #followers = /* @__PURE__ */ new Map();
   #slugs = /* @__PURE__ */ new Map();
@@ -1483,6 +1481,7 @@ var Core = class extends Emitter {
     this.tokens = new Tokens(options.token);
     this.http = new Http(url, this.tokens, options.fetch, timing.callMs);
     this.outbox = new Outbox((name, data) => this.ask(name, data), keep);
+    this.outbox.on("sent", ({ channel }) => this.#typedAt.delete(channel));
     this.streams = new Streams({
       event: (event) => this.#hearEvent(event),
       reset: (stream, word) => this.#reset(stream, word),
@@ -1619,7 +1618,8 @@ var Core = class extends Emitter {
       bye: (bye) => this.emit("bye", bye)
     };
   }
-  #greet({ user, position, limits }) {
+  #greet({ user, position, limits, node }) {
+    this.node = node;
     this.limits = limits ?? this.limits;
     if (position) this.streams.begin(OWN, position);
     this.#meet(user?.["id"]);
@@ -1716,6 +1716,10 @@ var Client = class {
   /** The server's limits, as it told them at the socket. */
   get limits() {
     return this.#core.limits;
+  }
+  /** The id of the node that serves this client; undefined where the door does not tell (long-poll). */
+  get node() {
+    return this.#core.node;
   }
   /** What waits to be sent. */
   get outbox() {
@@ -1876,12 +1880,9 @@ async function take(lease, me) {
 }
 
 // src/session.ts
-function logIn(url, username, password, fetch = globalThis.fetch) {
-  return callOpenly(fetch, `${url}/api/v1/auth/login`, { username, password });
-}
-function register(url, username, password, fetch = globalThis.fetch) {
-  return callOpenly(fetch, `${url}/api/v1/auth/register`, { username, password });
-}
+var enter = (how) => (url, username, password, { fetch = globalThis.fetch, ...more } = {}) => callOpenly(fetch, `${url}/api/v1/auth/${how}`, { username, password, ...more });
+var logIn = enter("login");
+var register = enter("register");
 function session({
   url = "",
   grant,

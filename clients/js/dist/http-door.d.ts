@@ -13,6 +13,7 @@ export interface HttpDoorOptions {
 /** How a feed begins: where it stands in every stream, by full names. */
 export interface Greeting {
     streams?: Record<string, string>;
+    node?: string | undefined;
     positions: Record<string, Position>;
     unsubscribed?: {
         stream: string;

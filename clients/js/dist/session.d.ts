@@ -16,11 +16,17 @@ export interface SessionOptions {
     name?: string;
     fetch?: Fetch;
 }
-export declare function logIn(url: string, username: string, password: string, fetch?: typeof globalThis.fetch): Promise<Grant>;
-export declare function register(url: string, username: string, password: string, fetch?: typeof globalThis.fetch): Promise<Grant>;
+interface EnterOptions {
+    /** At a registration: the name that others see. */
+    display_name?: string;
+    fetch?: Fetch;
+}
+export declare const logIn: (url: string, username: string, password: string, { fetch, ...more }?: EnterOptions) => Promise<Grant>;
+export declare const register: (url: string, username: string, password: string, { fetch, ...more }?: EnterOptions) => Promise<Grant>;
 /** A `token` function for connect(), which refreshes when it has to. */
 export declare function session({ url, grant, name, store, fetch, }: SessionOptions): TokenFunction;
 /** Kept in this process alone. */
 export declare function memoryStore(): SessionStore;
 /** Kept in IndexedDB, under a name, for all tabs of this browser. */
 export declare function browserStore(name: string): SessionStore;
+export {};

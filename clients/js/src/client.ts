@@ -43,6 +43,11 @@ export class Client {
     return this.#core.limits;
   }
 
+  /** The id of the node that serves this client; undefined where the door does not tell (long-poll). */
+  get node(): string | undefined {
+    return this.#core.node;
+  }
+
   /** What waits to be sent. */
   get outbox() {
     return this.#core.outbox;

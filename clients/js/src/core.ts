@@ -45,6 +45,8 @@ export class Core extends Emitter<Types> {
   /** The user's id; null: not known yet. */
   user: string | null = null;
   limits: Record<string, number> = {};
+  /** The node that greeted us last; undefined: it did not say. */
+  node: string | undefined;
   #options: Options;
   #followers = new Map<string, Set<Follower>>();
   #slugs = new Map<string, Promise<string>>();
@@ -60,6 +62,8 @@ export class Core extends Emitter<Types> {
     this.tokens = new Tokens(options.token);
     this.http = new Http(url, this.tokens, options.fetch, timing.callMs);
     this.outbox = new Outbox((name, data) => this.ask(name, data), keep);
+    // What was typed is there: whoever types on is told of at once.
+    this.outbox.on("sent", ({ channel }) => this.#typedAt.delete(channel));
     this.streams = new Streams({
       event: (event) => this.#hearEvent(event),
       reset: (stream, word) => this.#reset(stream, word),
@@ -212,7 +216,8 @@ export class Core extends Emitter<Types> {
     };
   }
 
-  #greet({ user, position, limits }: Ready): void {
+  #greet({ user, position, limits, node }: Ready): void {
+    this.node = node;
     this.limits = limits ?? this.limits;
     if (position) this.streams.begin(OWN, position);
     this.#meet(user?.["id"]);

@@ -26,6 +26,7 @@ export interface HttpDoorOptions {
 /** How a feed begins: where it stands in every stream, by full names. */
 export interface Greeting {
   streams?: Record<string, string>;
+  node?: string | undefined;
   positions: Record<string, Position>;
   unsubscribed?: { stream: string; code: string }[];
 }
@@ -105,11 +106,11 @@ export abstract class HttpDoor implements Door {
     const positions = new Map(wants.map((want) => [want, placeOf(want, answers)]));
     const rest = wants.filter((want) => !(answers.get(want) instanceof Error));
     const { query, known } = await this.#query(rest, positions, feed.signal);
-    const greeting = await this.start(query, feed.signal);
+    const heard = merge(known, await this.start(query, feed.signal));
     for (const want of rest) {
-      answers.set(want, answers.get(want) ?? answerOf(want, merge(known, greeting)));
+      answers.set(want, answers.get(want) ?? answerOf(want, heard));
     }
-    this.#introduce(merge(known, greeting));
+    this.options.sink.ready({ user: { id: heard.streams?.["user:me"]?.slice(5) }, node: heard.node });
     return answers;
   }
 
@@ -140,11 +141,6 @@ export abstract class HttpDoor implements Door {
     const { body } = await this.options.http.call("POST", "/events/cursor", asked);
     const seen = presenceIn(presence, body.positions);
     return { query: { cursor: body.cursor, presence: seen }, known: body as Greeting };
-  }
-
-  #introduce({ streams }: Greeting): void {
-    const [, id] = streams?.["user:me"]?.split(":") ?? [];
-    if (id) this.options.sink.ready({ user: { id } });
   }
 }
 
@@ -177,8 +173,8 @@ function placeOf(want: Want, answers: Answers): Position | null {
 
 function merge(known: Greeting | null, greeting: Greeting): Greeting {
   return {
+    ...greeting,
     streams: { ...known?.streams, ...greeting.streams },
-    positions: greeting.positions,
     unsubscribed: [...(known?.unsubscribed ?? []), ...(greeting.unsubscribed ?? [])],
   };
 }

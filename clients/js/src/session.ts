@@ -26,13 +26,18 @@ export interface SessionOptions {
   fetch?: Fetch;
 }
 
-export function logIn(url: string, username: string, password: string, fetch = globalThis.fetch) {
-  return callOpenly<Grant>(fetch, `${url}/api/v1/auth/login`, { username, password });
+interface EnterOptions {
+  /** At a registration: the name that others see. */
+  display_name?: string;
+  fetch?: Fetch;
 }
 
-export function register(url: string, username: string, password: string, fetch = globalThis.fetch) {
-  return callOpenly<Grant>(fetch, `${url}/api/v1/auth/register`, { username, password });
-}
+const enter = (how: string) =>
+  (url: string, username: string, password: string, { fetch = globalThis.fetch, ...more }: EnterOptions = {}) =>
+    callOpenly<Grant>(fetch, `${url}/api/v1/auth/${how}`, { username, password, ...more });
+
+export const logIn = enter("login");
+export const register = enter("register");
 
 /** A `token` function for connect(), which refreshes when it has to. */
 export function session({
