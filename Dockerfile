@@ -26,6 +26,7 @@ COPY realtime realtime
 COPY tail tail
 COPY migrations migrations
 COPY web web
+COPY clients/js/dist clients/js/dist
 USER fanfare
 VOLUME /var/lib/fanfare
 EXPOSE 5000

@@ -256,7 +256,6 @@ def _add_api(
     flask.extensions["fanfare"] = ApiParts(
         db=db,
         callers=callers,
-        lookups=followers.parts.lookups,
         passwords=Passwords(green.in_thread),
         tokens=tokens,
         cursors=Cursors(settings.secret_key),
@@ -283,7 +282,7 @@ def _add_system(flask: Flask, db: Database, node: Node, gateway: Gateway, drain:
     endpoints = [endpoint for api in _APIS for endpoint in api.endpoints]
     flask.register_blueprint(
         system.blueprint(
-            _ROOT / "web",
+            _ROOT,
             openapi.document(endpoints, __version__),
             asyncapi.document(__version__),
             system.Probes(

@@ -50,13 +50,18 @@ class Probes:
     measure: Callable[[], None]
 
 
-def blueprint(web: Path, openapi: Json, asyncapi: Json, probes: Probes) -> Blueprint:
-    """Make the routes that are not calls of the API."""
+def blueprint(root: Path, openapi: Json, asyncapi: Json, probes: Probes) -> Blueprint:
+    """Make the routes that are not calls of the API. What they serve lies below `root`."""
+    web, client = root / "web", root / "clients" / "js" / "dist"
     routes = Blueprint("system", __name__, static_folder=str(web), static_url_path="/static/web")
 
     @routes.get("/")
     def console() -> Response:
         return send_from_directory(web, "index.html")
+
+    @routes.get("/static/client/<path:name>")
+    def client_file(name: str) -> Response:
+        return send_from_directory(client, name)
 
     @routes.get("/api/v1/openapi.json")
     def openapi_json() -> Response:

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -223,3 +224,15 @@ def copy_sqlite(url: str, folder: Path) -> str:
     for path in source.parent.glob(f"{source.name}*"):
         shutil.copy(path, folder / path.name)
     return sqlite_url(folder / source.name)
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print a figure also where pytest keeps what tests print to itself."""
+
+    def tell(text: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n    {text}")
+            sys.stdout.flush()
+
+    return tell

@@ -2,7 +2,7 @@
  *
  * Sessions are kept by user in localStorage, for all windows; which of them a window uses
  * is in its own sessionStorage. So two windows can be two users, and a reload keeps both.
- * Emits `changed` (another window renewed the tokens) and `dropped`, each with a user's id. */
+ * Emits `dropped` with a user's id. */
 
 import { Emitter } from "./emitter.js";
 
@@ -39,14 +39,9 @@ export class Accounts extends Emitter {
 
   /** Keep the server's answer to a login, a registration or a refresh. */
   keep(grant) {
-    const { user, access_token, refresh_token, expires_in } = grant;
-    const obtained_at = Date.now();
-    const expires_at = obtained_at + expires_in * 1000;
-    return this.adopt({ user, access_token, refresh_token, obtained_at, expires_at });
-  }
-
-  adopt(session) {
-    localStorage.setItem(SESSION + session.user.id, JSON.stringify(session));
+    const { user, access_token, refresh_token } = grant;
+    const session = { user, access_token, refresh_token, obtained_at: Date.now() };
+    localStorage.setItem(SESSION + user.id, JSON.stringify(session));
     return session;
   }
 
@@ -74,6 +69,6 @@ export class Accounts extends Emitter {
 
   #hear({ key, newValue }) {
     if (!key?.startsWith(SESSION)) return;
-    this.emit(newValue === null ? "dropped" : "changed", key.slice(SESSION.length));
+    if (newValue === null) this.emit("dropped", key.slice(SESSION.length));
   }
 }

@@ -5,7 +5,8 @@
 
 import { Accounts } from "./accounts.js";
 import { titleOf } from "./channel.js";
-import { Fanfare } from "./fanfare.js";
+import { Doors } from "./doors.js";
+import { Member } from "./member.js";
 import { Store } from "./store.js";
 import { sleep } from "./timing.js";
 import { AccountDialog } from "./ui/account.js";
@@ -26,6 +27,7 @@ const FIRST_LIVE_MS = 3_000;
 const PROFILE_KEYS = ["id", "username", "display_name", "is_admin"];
 
 const accounts = new Accounts();
+const doors = new Doors();
 const frame = new Frame();
 const auth = new AuthView(accounts, enter);
 const dialogs = new ChannelDialogs(() => session, goTo);
@@ -42,7 +44,7 @@ function enter(userId) {
 function another() {
   end();
   accounts.useNone();
-  history.replaceState(null, "", "/");
+  leaveAddress();
   showAuth();
 }
 
@@ -51,12 +53,12 @@ function begin() {
   const kept = accounts.find();
   if (!kept) return showAuth();
   accounts.stay(kept.user.id);
-  const client = new Fanfare(accounts, kept.user);
+  const client = new Member(accounts, kept.user, doors);
   const store = new Store(client);
   session = { client, store };
   buildViews(session);
   show("shell");
-  client.start();
+  client.reconnect();
   load(session);
 }
 
@@ -68,7 +70,7 @@ function buildViews(built) {
     people: new People(client, store),
     inbox: new InboxView(client, store),
     strip: new Strip(client, (stream) => nameOf(store, stream)),
-    badge: new Badge(client),
+    badge: new Badge(client, doors),
   });
   store.on("channels", perFrame(showTitle));
   store.on("open", () => showOpen(store));
@@ -84,7 +86,7 @@ async function load({ client }) {
     loaded = true;
     loaded = Boolean(await attempt(() => readLists()));
   });
-  // Without a socket there is at least something to read.
+  // Before a door has opened there may be something to read all the same.
   await sleep(FIRST_LIVE_MS);
   if (!loaded && isCurrent(client)) attempt(() => readLists());
 }
@@ -154,8 +156,13 @@ async function openFromAddress() {
 }
 
 function showOpen(store) {
-  if (!store.open && location.hash.startsWith("#/c/")) history.replaceState(null, "", "/");
+  if (!store.open && location.hash.startsWith("#/c/")) leaveAddress();
   showTitle();
+}
+
+/** The address without a channel; what it says of doors stays. */
+function leaveAddress() {
+  history.replaceState(null, "", `/${location.search}`);
 }
 
 function nameOf(store, stream) {

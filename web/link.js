@@ -1,17 +1,20 @@
-/* One WebSocket's life in Socket.IO protocol 5 over Engine.IO 4, namespace "/".
+/* A Socket.IO client as small as the page needs it: protocol 5 over Engine.IO 4, namespace "/",
+ * text packets, WebSocket alone. clients/js is given it in place of the stock one.
  *
- * A link is used once: it opens, joins the namespace, carries packets and acks, and closes.
- * Whatever ends it, `onClose` is called exactly once and every open request is refused, so
- * that nobody waits for an ack that cannot come. Binary packets are not part of it. */
-
-import { FanfareError, fromAck, offline } from "./errors.js";
+ * A link is used once. It tells `connect_error` until it has joined, `disconnect` after that, and
+ * every event of the server by its name. Acks that can't come any more are for others to give up. */
 
 const OPEN_TIMEOUT_MS = 10_000;
 
-export class Link {
+/** Opens a socket, as `io` of the stock client does. */
+export function io(url, { path, auth }) {
+  return new Link(`${url.replace(/^http/, "ws")}${path}/?EIO=4&transport=websocket`, auth);
+}
+
+class Link {
   #ws;
   #auth;
-  #on;
+  #listeners = new Map();
   #acks = new Map();
   #nextAckId = 0;
   #silenceTimer;
@@ -19,35 +22,38 @@ export class Link {
   #joined = false;
   #closed = false;
 
-  /** `on`: `onJoin()`, `onRefused({code, detail})`, `onEvent(name, data)`, `onClose(reason)`. */
-  constructor(url, auth, on, { WebSocketClass = WebSocket } = {}) {
+  constructor(url, auth) {
     this.#auth = auth;
-    this.#on = on;
-    this.#ws = new WebSocketClass(url);
+    this.#ws = new WebSocket(url);
     this.#ws.onmessage = (message) => this.#receive(message.data);
     this.#ws.onclose = () => this.#end("transport closed");
     this.#ws.onerror = () => this.#end("transport error");
     this.#listenForSilence();
   }
 
-  /** Send one event, promise its ack's object; `ok: false`, time and the link's end reject it. */
-  request(name, data, timeoutMs) {
-    if (!this.#joined || this.#closed) return Promise.reject(offline());
-    const id = this.#nextAckId++;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#expire(id), timeoutMs);
-      this.#acks.set(id, { resolve, reject, timer });
-      this.#write(`42${id}${JSON.stringify([name, data])}`);
-    });
+  on(name, listener) {
+    this.#listeners.set(name, listener);
   }
 
-  close(reason = "closed here") {
-    if (this.#joined && !this.#closed) this.#write("41");
-    this.#end(reason);
+  /** Send one event; `ack` is called with the server's answer, if that comes. */
+  emit(name, data, ack) {
+    const id = this.#nextAckId++;
+    this.#acks.set(id, ack);
+    this.#write(`42${id}${JSON.stringify([name, data])}`);
+  }
+
+  close() {
+    if (this.#joined) this.#write("41");
+    this.#listeners.clear();
+    this.#end("closed here");
+  }
+
+  #tell(name, value) {
+    this.#listeners.get(name)?.(value);
   }
 
   #write(frame) {
-    if (this.#ws.readyState === 1) this.#ws.send(frame);
+    if (this.#ws.readyState === WebSocket.OPEN) this.#ws.send(frame);
   }
 
   #receive(frame) {
@@ -80,46 +86,21 @@ export class Link {
   #readPacket(packet) {
     const [, ackId, json] = /^(\d*)([^]*)$/.exec(packet.slice(1));
     const value = json ? JSON.parse(json) : undefined;
-    if (packet[0] === "0") this.#join();
+    if (packet[0] === "0") this.#joined = true;
     else if (packet[0] === "1") this.#end("the server ended the session");
     else if (packet[0] === "2") this.#hear(ackId, value);
     else if (packet[0] === "3") this.#settle(Number(ackId), value?.[0]);
-    else if (packet[0] === "4") this.#refuse(value);
-  }
-
-  #join() {
-    this.#joined = true;
-    this.#on.onJoin();
+    else if (packet[0] === "4") this.#end(value?.message, value?.data);
   }
 
   #hear(ackId, [name, data]) {
     if (ackId) this.#write(`43${ackId}[]`);
-    this.#on.onEvent(name, data);
+    this.#tell(name, data);
   }
 
   #settle(id, reply) {
-    const ack = this.#take(id);
-    if (!ack) return;
-    if (reply?.ok) ack.resolve(reply);
-    else ack.reject(fromAck(reply?.error));
-  }
-
-  #refuse(value) {
-    const { code = "unauthorized", detail, ...rest } = value?.data ?? {};
-    this.#on.onRefused({ code, detail: detail ?? value?.message, ...rest });
-    this.#end(`refused: ${code}`);
-  }
-
-  #expire(id) {
-    const detail = "The server did not answer in time.";
-    this.#take(id)?.reject(new FanfareError("timeout", detail, { retryable: true }));
-  }
-
-  #take(id) {
-    const ack = this.#acks.get(id);
+    this.#acks.get(id)?.(reply);
     this.#acks.delete(id);
-    clearTimeout(ack?.timer);
-    return ack;
   }
 
   #listenForSilence() {
@@ -127,13 +108,13 @@ export class Link {
     this.#silenceTimer = setTimeout(() => this.#end("the server went silent"), this.#silenceMs);
   }
 
-  #end(reason) {
+  #end(message, data) {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#silenceTimer);
     this.#ws.onmessage = this.#ws.onclose = this.#ws.onerror = null;
     this.#ws.close();
-    for (const id of [...this.#acks.keys()]) this.#take(id).reject(offline());
-    this.#on.onClose(reason);
+    if (this.#joined) this.#tell("disconnect", message);
+    else this.#tell("connect_error", Object.assign(new Error(message), { data }));
   }
 }

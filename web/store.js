@@ -1,6 +1,6 @@
 /* The state that the page draws: my channels, the open one, the inbox, who is typing.
  *
- * It joins snapshots (REST) with events (socket) and tells the views what changed:
+ * It joins snapshots with events and tells the views what changed:
  * `channels`, `channel` (id), `open`, `inbox`, `arrival` (channel, message) and `notice`
  * (text). It knows no document. */
 
@@ -37,7 +37,7 @@ export class Store extends Emitter {
     client.on("user_reset", () => this.load());
     client.on("lost", (loss) => this.#applyLoss(loss));
     client.outbox.on("change", (id) => this.emit("channel", id));
-    client.outbox.on("sent", (id, message) => this.#take(id, message));
+    client.outbox.on("sent", ({ channel }, { message }) => this.#take(channel, message));
   }
 
   get user() {
@@ -65,7 +65,7 @@ export class Store extends Emitter {
 
   /** What I wrote and is not in the log yet; a snapshot may know better than a lost ack. */
   pending(channel) {
-    return this.#client.outbox.of(channel.id).filter(({ key }) => !channel.holds(key));
+    return this.#client.outbox.entries(channel.id).filter(({ key }) => !channel.holds(key));
   }
 
   /** Read the lists; safe to repeat, as each item carries the position that it is true at. */
@@ -127,7 +127,7 @@ export class Store extends Emitter {
   async markRead(channel) {
     const last = channel.messages().at(-1);
     if (!channel.membership || !last || last.offset <= channel.readOffset) return;
-    const { unread } = await this.#client.read(channel.id, last.offset);
+    const { unread } = await this.#client.channel(channel.id).read(last.offset);
     channel.markRead(last.offset, unread);
     this.#channelChanged(channel.id);
   }
@@ -144,7 +144,7 @@ export class Store extends Emitter {
 
   #applyItem(item) {
     // A channel that is followed already is ahead of what a list can tell.
-    if (this.#client.streams.has(`channel:${item.id}`)) return;
+    if (this.#client.follows(item.id)) return;
     this.#ensure(item).applyItem(item);
     this.#follow(item.id, item.position, false);
   }
@@ -161,20 +161,19 @@ export class Store extends Emitter {
 
   #follow(id, position, needed) {
     // Some room is kept for channels that are opened; those beyond it are counted on opening.
-    const { streams, maxSubscriptions: most } = this.#client;
-    if (!needed && streams.size > most * FOLLOWED_UNOPENED) return;
-    if (streams.size > most) this.#unfollowOne(id);
-    streams.follow(`channel:${id}`, position);
+    const { following, maxChannels: most } = this.#client;
+    if (!needed && following >= most * FOLLOWED_UNOPENED) return;
+    if (following >= most) this.#unfollowOne(id);
+    this.#client.follow(id, position);
   }
 
   #unfollowOne(exceptId) {
-    const { streams } = this.#client;
     const spare = [...this.channels.values()].find(
-      ({ id }) => id !== exceptId && id !== this.openId && streams.has(`channel:${id}`),
+      ({ id }) => id !== exceptId && id !== this.openId && this.#client.follows(id),
     );
     if (!spare) return;
     spare.synced = false;
-    streams.unfollow(`channel:${spare.id}`);
+    this.#client.unfollow(spare.id);
   }
 
   #leaveOpen() {
@@ -184,7 +183,7 @@ export class Store extends Emitter {
 
   #forget(id) {
     this.channels.delete(id);
-    this.#client.streams.unfollow(`channel:${id}`);
+    this.#client.unfollow(id);
   }
 
   #applySync(id, sync) {
@@ -269,7 +268,7 @@ export class Store extends Emitter {
   #remove(channel, why) {
     const { name } = channel.info;
     const { outbox } = this.#client;
-    for (const { key } of outbox.of(channel.id)) outbox.remove(key);
+    for (const { key } of outbox.entries(channel.id)) outbox.remove(key);
     this.#forget(channel.id);
     if (channel.id === this.openId) this.closeChannel();
     if (why) this.emit("notice", `${name} ${why}.`);

@@ -34,13 +34,17 @@ class TestTheFrameworks:
         [
             *("/nothing", "/api", "/api/v1", "/api/v1/", "/api/v1/nothing", "/api/v2/me"),
             *("/api/v1/me/", "/static/web/nothing.js", "/docs/ui/nothing.js", "/metrics/x"),
+            "/static/client/nothing.js",
             *("/%00", "/%FF"),
         ],
     )
     def test_404(self, ada, path):
         problem(ada.raw("GET", path), 404, "not_found")
 
-    @pytest.mark.parametrize("path", ["/static/web/%2e%2e/config.py", "/docs/ui/..%2f..%2fx"])
+    @pytest.mark.parametrize(
+        "path",
+        ["/static/web/%2e%2e/config.py", "/static/client/..%2fLICENSE", "/docs/ui/..%2f..%2fx"],
+    )
     def test_no_path_leads_out_of_a_folder(self, ada, path):
         problem(ada.raw("GET", path), 404, "not_found")
 

@@ -33,7 +33,6 @@ def signed_in(user: RestClient) -> dict[str, Any]:
         "access_token": user.access_token,
         "refresh_token": user.refresh_token,
         "obtained_at": now_ms,
-        "expires_at": now_ms + 900_000,
     }
     kept = {f"fanfare.session.{user.id}": json.dumps(session), "fanfare.last_user": user.id}
     items = [{"name": name, "value": value} for name, value in kept.items()]
@@ -72,9 +71,10 @@ class Window:
 
     # Coming and going.
 
-    def go(self, ref: str = "") -> "Window":
-        """Open the page, at a channel if one is given."""
-        self.page.goto(f"{self.url}/#/c/{ref}" if ref else f"{self.url}/")
+    def go(self, ref: str = "", query: str = "") -> "Window":
+        """Open the page, at a channel if one is given; `query` is what it is told of doors."""
+        address = f"{self.url}/?{query}" if query else f"{self.url}/"
+        self.page.goto(f"{address}#/c/{ref}" if ref else address)
         return self
 
     def register(self, username: str | None = None) -> "Window":
@@ -103,7 +103,23 @@ class Window:
     def hurry(self) -> "Window":
         """Wait until the page is live, sooner than by itself where it waits between tries."""
         self["connection"].click()
+        self["connection-retry"].click()
+        self["connection"].click()
+        expect(self["connection-panel"]).to_be_hidden()
         return self.is_live()
+
+    def uses(self, door: str, timeout_ms: float = PATIENT_MS) -> "Window":
+        """Wait until the page is live through this door: socket, sse or poll."""
+        expect(self["connection"]).to_have_attribute("data-door", door, timeout=timeout_ms)
+        return self.is_live()
+
+    def choose(self, door: str) -> "Window":
+        """Hold the page to a door, or let it choose (auto)."""
+        self["connection"].click()
+        self[f"door-{door}"].click()
+        self["connection"].click()
+        expect(self["connection-panel"]).to_be_hidden()
+        return self
 
     def reload(self) -> "Window":
         """Load the page anew and wait until it is live."""

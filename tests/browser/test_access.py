@@ -200,7 +200,7 @@ class TestReaders:
     def test_the_state_of_the_connection_is_told(self, window: Window):
 
         expect(window["connection"]).to_have_attribute(
-            "aria-label", re.compile(r"^Connection: Live\. Node \S+\.")
+            "aria-label", re.compile(r"^Connection: Live, by WebSocket, node \S+\. ")
         )
 
 

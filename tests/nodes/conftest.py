@@ -1,7 +1,6 @@
 """Three nodes that live as long as the run, and three of a module's own, to be broken."""
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -59,15 +58,3 @@ def breakable(
     folder = tmp_path_factory.mktemp("breakable")
     with Trio(own_postgres.create_database(), own_redis, folder) as trio:
         yield trio
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print a figure also where pytest keeps what tests print to itself."""
-
-    def tell(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n    {text}")
-            sys.stdout.flush()
-
-    return tell

@@ -1,6 +1,7 @@
 /* The door: log in, register, or go on as somebody who is signed in already. */
 
-import { login, register } from "../fanfare.js";
+import { logIn, register } from "/static/client/fanfare.js";
+
 import { byId, h } from "./dom.js";
 import { avatar } from "./format.js";
 import { clearFaults, onSubmit } from "./forms.js";
@@ -50,8 +51,8 @@ export class AuthView {
   async #submit({ username, password, display_name }) {
     const name = username.trim();
     const grant = this.#mode === "login"
-      ? await login(name, password)
-      : await register(name, password, display_name.trim());
+      ? await logIn("", name, password)
+      : await register("", name, password, named(display_name.trim()));
     const { user } = this.#accounts.keep(grant);
     byId("auth-form").reset();
     this.#enter(user.id);
@@ -73,4 +74,8 @@ export class AuthView {
     const onClick = () => this.#enter(id);
     return h("button", { type: "button", onClick, data }, avatar(username, "small"), username);
   }
+}
+
+function named(display_name) {
+  return display_name ? { display_name } : {};
 }

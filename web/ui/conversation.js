@@ -22,7 +22,7 @@ export class Conversation {
     this.#store = store;
     this.#composer = new Composer({
       send: (body, replyTo) => this.#send(body, replyTo),
-      type: () => client.typing(store.openId),
+      type: () => client.channel(store.openId).typing(),
       maxBytes: () => client.maxBytes,
       editLast: () => this.#list.editLast(),
     });
@@ -118,23 +118,19 @@ export class Conversation {
 
   #send(body, replyTo) {
     const { id } = this.#store.open;
-    this.#client.typed(id);
-    this.#client.outbox.add(id, body, replyTo);
+    this.#client.send(id, body, replyTo);
     this.#list.redraw();
     this.#list.toBottom();
   }
 
   async #edit({ id, channel_id }, body) {
-    const packet = { channel: channel_id, id, body };
-    const { message } = await this.#client.change("message.update", packet);
-    this.#take(channel_id, message);
+    this.#take(channel_id, await this.#client.channel(channel_id).messages.update(id, body));
   }
 
   async #remove({ id, channel_id, body }) {
     const detail = `“${body.slice(0, 120)}” will be gone for everyone.`;
     if (!(await confirm("Delete this message?", detail, "Delete"))) return;
-    const { message } = await this.#client.change("message.delete", { channel: channel_id, id });
-    this.#take(channel_id, message);
+    this.#take(channel_id, await this.#client.channel(channel_id).messages.delete(id));
   }
 
   #take(channelId, message) {

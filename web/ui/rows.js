@@ -43,7 +43,7 @@ export function drawPending(node, entry, user, on) {
   reset(node, `message pending ${entry.state}`, drawn);
   Object.assign(node.dataset, { testid: "message", state: entry.state });
   const data = { testid: "message-body" };
-  const body = h("div", { className: "body", dir: "auto", data }, prose(entry.body));
+  const body = h("div", { className: "body", dir: "auto", data }, prose(entry.data.body));
   const head = h("div", { className: "head" }, h("strong", {}, user.username), pendingState(entry));
   node.append(avatar(user.username), h("div", { className: "content" }, head, body));
   if (entry.state === "failed") node.append(pendingActions(on));

@@ -18,7 +18,7 @@ export class Strip {
     this.#nameOf = nameOf;
     client.on("event", (event) => this.#add(event));
     client.on("signal", (signal) => this.#add(signal));
-    client.streams.on("reset", ({ stream, reason }) => this.#add(note(stream, `reset: ${reason}`)));
+    client.on("reset", ({ stream, reason }) => this.#add(note(stream, `reset: ${reason}`)));
     this.#wire();
     this.#clear();
   }
