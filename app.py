@@ -256,6 +256,7 @@ def _add_api(
     flask.extensions["fanfare"] = ApiParts(
         db=db,
         callers=callers,
+        lookups=followers.parts.lookups,
         passwords=Passwords(green.in_thread),
         tokens=tokens,
         cursors=Cursors(settings.secret_key),

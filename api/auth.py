@@ -10,13 +10,14 @@ from core.errors import UnauthorizedError
 from core.services import accounts
 
 
-def get_caller() -> Caller:
-    """Tell who is calling.
+def get_caller(*, with_others: bool = False) -> Caller:
+    """Tell who is calling; `with_others`: in a storm of calls, by one query for many of them.
 
     Raises:
         UnauthorizedError, TokenExpiredError, TokenRevokedError.
     """
-    return parts().callers.authenticate(_claims())
+    look_up = parts().lookups.authenticate if with_others else None
+    return parts().callers.authenticate(_claims(), look_up)
 
 
 def _claims() -> Claims:

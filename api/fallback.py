@@ -41,6 +41,7 @@ _NAMED = re.compile(r"(?P<name>[^@]+)(@(?P<offset>\d{1,16})/(?P<epoch>[^@/]{1,16
     {200: schemas.Poll},
     query=schemas.PollQuery,
     limit="follow",
+    may_storm=True,
     refuses=[NotFoundError, TooManyConnectionsError],
 )
 def poll_events(caller: Caller, query: schemas.PollQuery) -> Response:
@@ -68,6 +69,7 @@ def poll_events(caller: Caller, query: schemas.PollQuery) -> Response:
     media="text/event-stream",
     query=schemas.FollowQuery,
     limit="follow",
+    may_storm=True,
     refuses=[NotFoundError, TooManyConnectionsError],
 )
 def stream_events(caller: Caller, query: schemas.FollowQuery) -> Response:

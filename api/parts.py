@@ -17,6 +17,7 @@ from core.follow import Answer, Ask
 from core.passwords import Passwords
 from core.positions import Position
 from core.services.callers import Callers
+from core.services.lookups import Lookups
 from core.store.database import Database
 
 
@@ -66,6 +67,7 @@ class Parts:
 
     db: Database
     callers: Callers
+    lookups: Lookups
     passwords: Passwords
     tokens: Tokens
     cursors: Cursors

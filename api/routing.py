@@ -36,6 +36,8 @@ class Endpoint:
     body_may_miss: bool = False
     refuses: Sequence[type[FanfareError]] = ()
     is_open: bool = False
+    # Thousands of clients call at the same moment, after one event or the end of a node.
+    may_storm: bool = False
     limit: str | None = None
     answer_headers: Sequence[str] = ()
     is_conditional: bool = False
@@ -81,7 +83,7 @@ def _handler(endpoint: Endpoint) -> View:
         # First who, then what: a stranger learns nothing of the schema, nor makes us parse.
         _check_path(values)
         if not endpoint.is_open:
-            values["caller"] = get_caller()
+            values["caller"] = get_caller(with_others=endpoint.may_storm)
         standing = _take_turn(endpoint, values)
         if endpoint.query is not None:
             values["query"] = check(endpoint.query, _query())

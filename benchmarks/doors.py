@@ -36,7 +36,10 @@ def waiting(bench: Bench, effort: Effort) -> Iterator[Row]:
     yield Row("  … one event to all of them", "s", took, _goal(1, effort), _shares(told), told)
     yield _cost("  … CPU of an answer to a waiting poll", run["polls"])
     yield _cost("  … CPU of an event to a stream", run["streams"])
-    yield _cost("  … CPU of a poll that comes again", [one["again"] for one in run["rounds"]])
+    again = [one["again"] for one in run["rounds"]]
+    yield _cost("  … CPU of a poll that comes again", again)
+    queries = [one["statements"] / one["count"] for one in again]
+    yield Row("  … database queries of one", "", queries)
     yield _cost("  … CPU of a poll, empty and at once", [run["empty"]])
 
 

@@ -155,12 +155,14 @@ class _Doors:
 
     def _again(self) -> Json:
         result: Json = {"count": len(self._polls)}
+        before = counter(self._address, "fanfare_db_statements_total")
         with self._metered(result):
             for poll in self._polls:
                 poll.go_on()
                 self._swarm.turn(0)
-            self._wait_for_followers(sum(reader.is_live for reader in self._swarm.guests))
-        return result
+            self._wait_for_followers(len(self._swarm.guests))
+        after = counter(self._address, "fanfare_db_statements_total")
+        return {**result, "statements": after - before}
 
     def _rest(self) -> Json:
         before, beats = self._told(), self._beats()

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 ResetReason = Literal["epoch", "trimmed", "ahead"]
+# A position's offset and epoch, for who handles thousands of them: a tenth of the time to make.
+Place = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)

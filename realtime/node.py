@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 # Two commits of one stream may be announced in the wrong order by a hair. So long is waited
 # for the earlier one before the log is asked.
 _PATIENCE_S = 0.02
-_COMPARE_AT_ONCE = 500
+_COMPARE_AT_ONCE = 2_000
 # So long are streams collected that the bus took up: after a reconnect it is all of them.
 _JOINED_S = 0.1
 _REPAIR_EVENTS = 500
@@ -351,7 +351,7 @@ class Node:
     def _compare(self, streams: Iterable[str]) -> None:
         tracks = self._tracks
         places = [
-            (name, Position(track.top, track.epoch))
+            (name, (track.top, track.epoch))
             for name in streams
             if (track := tracks.get(name)) is not None and track.top is not None
         ]

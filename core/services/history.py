@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from core.callers import Caller
 from core.events import Event
 from core.pages import Json, PageRequest
-from core.positions import Position, Reset, StreamState, judge_resume
+from core.positions import Place, Position, Reset, StreamState, judge_resume
 from core.services import access
 from core.services.batch import Batch
 from core.store import channels, log, messages
@@ -110,7 +110,7 @@ class LogReader:
         """
         return self._read_states(streams)
 
-    def moved(self, places: Mapping[str, Position]) -> dict[str, StreamState]:
+    def moved(self, places: Mapping[str, Place]) -> dict[str, StreamState]:
         """Read those of many streams that do not stand where one takes them to be, in one query.
 
         Raises:

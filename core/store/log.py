@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.errors import ConflictError, NotFoundError
 from core.events import Event
 from core.ids import new_epoch
-from core.positions import Position, StreamState
+from core.positions import Place, StreamState
 from core.store.database import Write
 from core.store.models import events, streams
 
@@ -241,9 +241,9 @@ def states(conn: Connection, names: Iterable[str]) -> dict[str, StreamState]:
     return {row.name: StreamState(*row) for row in rows}
 
 
-def moved(conn: Connection, places: Mapping[str, Position]) -> dict[str, StreamState]:
+def moved(conn: Connection, places: Mapping[str, Place]) -> dict[str, StreamState]:
     """Read those of many streams that do not stand where one takes them to be."""
-    asked = {name: f"{at.epoch}/{at.offset}" for name, at in places.items()}
+    asked = {name: f"{epoch}/{offset}" for name, (offset, epoch) in places.items()}
     rows = conn.execute(_STATE_OF_MOVED[conn.dialect.name], {"places": asked})
     return {row.name: StreamState(*row) for row in rows}
 

@@ -15,6 +15,7 @@ from tests.support.client import RestClient, registered, unique
 EXAMPLES = {"sqlite": 8, "postgres": 5}
 # These end the caller's session, so they are called by somebody who is not needed any more.
 ENDINGS = {"log_out", "end_session", "change_password", "refresh"}
+FOLLOWING = {"poll_events", "stream_events"}
 
 
 class Scene:
@@ -24,6 +25,7 @@ class Scene:
         self.admin, self.plain, self.victim = admin, plain, victim
         self.channel = make_channel(plain, members=[victim], slug=unique("scene"))
         self.message = post(plain, self.channel)
+        self.stream = f"channel:{self.channel['id']}"
         body = {"user_ids": [plain.id], "kind": "a", "title": "t"}
         self.note = done(admin.post("/notifications", body), 202)["notifications"][0]
 
@@ -72,6 +74,36 @@ def length_of(case, url) -> int:
     return len(request.prepare().url or "")
 
 
+class FirstPiece(requests.adapters.HTTPAdapter):
+    """Takes what a stream begins with for the whole answer: it has no end."""
+
+    def send(self, request, *args, **named):
+        answer = super().send(request, *args, **{**named, "stream": True})
+        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+            answer._content = next(answer.iter_content(None))
+            answer.close()
+        return answer
+
+
+@pytest.fixture(scope="module")
+def http():
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", FirstPiece())
+        yield session
+
+
+def follow_something(case, scene, data) -> None:
+    """Have a call name streams that exist, most often, and wait for nothing."""
+    names = st.sampled_from(["user:me", scene.stream, "channel:nowhere"])
+    if data.draw(st.integers(0, 3)):
+        case.query["streams"] = ",".join(data.draw(st.lists(names, min_size=1, max_size=4)))
+        for name in ("cursor", "presence"):
+            case.query.pop(name, None)
+    if case.query.get("wait"):
+        case.query["wait"] = 0
+
+
 def try_out(operation, mode, scene, url, how):
     """Make up calls of one operation and hold each answer to the document."""
     name = operation.definition.raw["operationId"]
@@ -93,9 +125,13 @@ def try_out(operation, mode, scene, url, how):
         for part in case.path_parameters or {}:
             if data.draw(st.integers(0, 3)):
                 case.path_parameters[part] = data.draw(st.sampled_from(scene.values(part)))
+        if name in FOLLOWING and mode.is_positive:
+            follow_something(case, scene, data)
         # A longer line is refused with 414 before anything of ours is asked.
         assume(length_of(case, url) < 8_000)
-        case.call_and_validate(base_url=url, headers=scene.bearer(name, who), checks=wanted)
+        case.call_and_validate(
+            base_url=url, session=how["http"], headers=scene.bearer(name, who), checks=wanted
+        )
 
     call()
 
@@ -103,11 +139,11 @@ def try_out(operation, mode, scene, url, how):
 class TestTheDocument:
     @pytest.mark.parametrize("mode", ["positive", "negative"])
     def test_no_answer_is_outside_of_it(
-        self, document, admin, shared_server, backend, rng, subtests, mode
+        self, document, admin, shared_server, backend, http, rng, subtests, mode
     ):
         from schemathesis import GenerationMode  # noqa: PLC0415
 
-        how = {"seed": rng.randrange(2**32), "examples": EXAMPLES[backend]}
+        how = {"seed": rng.randrange(2**32), "examples": EXAMPLES[backend], "http": http}
         operations = [result.ok() for result in document.get_all_operations()]
         plain, boss = registered(shared_server.url), registered(shared_server.url)
         done(admin.patch(f"/users/{boss.id}", {"is_admin": True}))
@@ -120,7 +156,8 @@ class TestTheDocument:
                 url = f"{shared_server.url}/api/v1"
                 try_out(operation, GenerationMode(mode), scene, url, how)
 
-        assert len(operations) >= 36
+        assert len(operations) >= 40
+        assert {it.definition.raw["operationId"] for it in operations} >= FOLLOWING
 
 
 def can_be_wrong(operation) -> bool:

@@ -25,7 +25,7 @@ class TestTheMeasure:
         with ExitStack() as stack:
             rows = list(waiting(Bench("sqlite", machine.cores(), stack), EFFORT))
 
-        assert len(rows) == 8
+        assert len(rows) == 9
         assert all(math.isfinite(value) for row in rows for value in row.values)
 
 

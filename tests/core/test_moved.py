@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.positions import Position
 from core.services.history import LogReader
 from tests.delivery.world import Core
 
@@ -21,10 +20,10 @@ class TestWhatMoved:
         """On, back, or to another numbering; not what stands still, nor what does not exist."""
         log = LogReader(core.db)
         still, went_on, is_behind, renumbered = (core.make_stream() for _ in range(4))
-        places = {name: core.state(name).position for name in (still, went_on)}
-        places[is_behind] = Position(99, core.state(is_behind).epoch)
-        places[renumbered] = Position(core.state(renumbered).top, "another'\"\\")
-        places["channel:no'\"\\where"] = Position(1, "e")
+        places = {name: (core.state(name).top, core.state(name).epoch) for name in (still, went_on)}
+        places[is_behind] = (99, core.state(is_behind).epoch)
+        places[renumbered] = (core.state(renumbered).top, "another'\"\\")
+        places["channel:no'\"\\where"] = (1, "e")
         core.publish(went_on, 1)
 
         moved = log.moved(places)

@@ -8,7 +8,6 @@ from sqlalchemy import event, insert, update
 from core.callers import Claims
 from core.errors import TokenRevokedError
 from core.pages import PageRequest
-from core.positions import Position
 from core.services import (
     access,
     accounts,
@@ -105,7 +104,7 @@ class World:
             "events": lambda: history.read_channel(db, ada, self.id, 0, None, 60),
             "resume": lambda: self._resume(names),
             "tops": lambda: history.LogReader(db).tops(names),
-            "moved": lambda: history.LogReader(db).moved(dict.fromkeys(names, Position(9, "e"))),
+            "moved": lambda: history.LogReader(db).moved(dict.fromkeys(names, (9, "e"))),
             "a caller": lambda: self._authenticate(claims),
             "by slug": lambda: channels.get_channel(db, ada, "the-slug"),
         }

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from core.errors import UnavailableError
 from core.events import Control, Event, Signal
 from core.metrics import REPAIRS
-from core.positions import Position, StreamState, judge_resume
+from core.positions import Place, Position, StreamState, judge_resume
 from core.services.history import LogPage, Wish
 from realtime.bus import Hint, SignalHint
 from realtime.bus_memory import MemoryBus, MemoryExchange
@@ -96,10 +96,10 @@ class FakeLog:
         self._let_others_run()
         return found
 
-    def moved(self, places: Mapping[str, Position]) -> dict[str, StreamState]:
+    def moved(self, places: Mapping[str, Place]) -> dict[str, StreamState]:
         """Do as LogReader does."""
         found = self.tops(places)
-        return {name: state for name, state in found.items() if state.position != places[name]}
+        return {name: s for name, s in found.items() if (s.top, s.epoch) != places[name]}
 
     def _look(self) -> None:
         self.reads += 1

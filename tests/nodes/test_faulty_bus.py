@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 from core.metrics import REPAIRS
-from core.positions import Position, StreamState
+from core.positions import Place, Position, StreamState
 from core.services.history import Wish
 from realtime.bus_memory import MemoryExchange
 from realtime.hub import Hub
@@ -32,7 +32,7 @@ class Log(FakeLog):
 
     comparisons = 0
 
-    def moved(self, places: Mapping[str, Position]) -> dict[str, StreamState]:
+    def moved(self, places: Mapping[str, Place]) -> dict[str, StreamState]:
         self.comparisons += 1
         return super().moved(places)
 
