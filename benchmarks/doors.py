@@ -79,4 +79,5 @@ def load(stage: Stage, effort: Effort, around: Around = _as_it_is) -> Json:
             with around(f"{effort.waiting:,} of each kind: {phase}"):
                 talk.go_on()
                 talk.wait_for("done")
+        talk.go_on()
         return talk.result()
