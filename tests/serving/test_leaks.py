@@ -37,8 +37,9 @@ SETTINGS = {
     "LOG_LEVEL": "warning",
     "PYTHONPATH": Path(census.__file__).parent,
 }
+GREEN_SOCKET = "eventlet.greenio.base.GreenSocket"
 GAUGES = re.compile(
-    r"^fanfare_(connections|sessions|greenlets|streams|present) (\S+)$", re.MULTILINE
+    r"^fanfare_(connections|sessions|followers|greenlets|streams|present) (\S+)$", re.MULTILINE
 )
 
 
@@ -53,12 +54,15 @@ class Books:
 
     def count(self) -> dict[str, float]:
         """Count everything."""
-        return {**self._told(), **self._living(), "files": self._files()}
+        living, (files, pooled) = self._living(), self._files()
+        # As with the files: what a pool has opened, it keeps.
+        living[GREEN_SOCKET] -= pooled
+        return {**self._told(), **living, "files": files}
 
     def _told(self) -> dict[str, float]:
         text = call(self._server, "GET", "/metrics").text
         told = {name: float(value) for name, value in GAUGES.findall(text)}
-        assert len(told) == 5, told
+        assert len(told) == 6, told
         return told
 
     def _living(self) -> dict[str, float]:
@@ -67,12 +71,11 @@ class Books:
         wait_until(self._answer.exists, deadline_s=DEADLINE_S, what="the census")
         return dict(json.loads(self._answer.read_text()))
 
-    def _files(self) -> int:
+    def _files(self) -> tuple[int, int]:
         pooled = {f"socket:[{inode}]" for inode in self._sockets_of_redis()}
-        return sum(
-            file not in pooled and not file.startswith(str(self._database))
-            for file in self._opened()
-        )
+        opened = [file for file in self._opened() if not file.startswith(str(self._database))]
+        number = sum(file in pooled for file in opened)
+        return len(opened) - number, number
 
     def _opened(self) -> Iterator[str]:
         for path in Path(f"/proc/{self._pid}/fd").iterdir():
@@ -119,7 +122,8 @@ def wait_until_it_rests(books: Books) -> dict[str, float]:
 
     def rests() -> bool:
         seen.append(books.count())
-        return seen[-1] == seen[-2] and not seen[-1]["sessions"] and not seen[-1]["present"]
+        here = ("sessions", "followers", "present")
+        return seen[-1] == seen[-2] and not any(seen[-1][name] for name in here)
 
     try:
         wait_until(rests, deadline_s=DEADLINE_S, every_s=1.5)

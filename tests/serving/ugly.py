@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import websocket
 
@@ -37,6 +38,7 @@ class Scene:
     token: str
     token_of_broken_session: str
     token_of_broken_user: str
+    cursor: str
 
 
 def set_scene(server: Server, database_url: str) -> Scene:
@@ -51,7 +53,8 @@ def set_scene(server: Server, database_url: str) -> Scene:
                 f"UPDATE sessions SET expires_ms = 'broken' WHERE user_id = '{bob.id}';"
                 f"UPDATE users SET created_ms = 'broken' WHERE id = '{cy.id}';"
             )
-        return Scene(server, stream, _token(ada), _token(bob), _token(cy))
+        made = ada.post("/events/cursor", {"streams": {stream: None}}).json()
+        return Scene(server, stream, _token(ada), _token(bob), _token(cy), made["cursor"])
 
 
 def _token(person: RestClient) -> str:
@@ -224,6 +227,69 @@ def abandoned_upgrade(scene: Scene) -> socket.socket:
     return _socket_of(opened)
 
 
+def follow(scene: Scene, path: str) -> socket.socket:
+    """Follow by a poll or a stream, and be present in the channel."""
+    place = f"cursor={quote(scene.cursor)}&presence=true"
+    head = f"GET /api/v1{path}{place} {HEAD}Authorization: Bearer {scene.token}\r\n\r\n"
+    return send(scene, head.encode())
+
+
+def stream_until_ready(scene: Scene) -> socket.socket:
+    """Open a stream, and wait until it has begun."""
+    connection = follow(scene, "/events/stream?")
+    received = b""
+    while b"event: ready" not in received:
+        part = connection.recv(65_536)
+        assert part, f"closed before it was ready: {received!r}"
+        received += part
+    return connection
+
+
+def reset_waiting(scene: Scene) -> None:
+    reset(follow(scene, "/events?wait=60&"))
+
+
+def gone_waiting(scene: Scene) -> None:
+    follow(scene, "/events?wait=60&").close()
+
+
+def half_closed_waiting(scene: Scene) -> socket.socket:
+    """It says that it sends no more, waits for its poll, and stays."""
+    connection = follow(scene, "/events?wait=60&")
+    connection.shutdown(socket.SHUT_WR)
+    return connection
+
+
+def reset_with_more_to_come(scene: Scene) -> None:
+    """Behind its poll lies the next one already, so its end is seen late."""
+    connection = follow(scene, "/events?wait=1&")
+    head = f"GET /api/v1/events?cursor={quote(scene.cursor)}&wait=60 {HEAD}"
+    connection.sendall(f"{head}Authorization: Bearer {scene.token}\r\n\r\n".encode())
+    reset(connection)
+
+
+def half_a_cursor(scene: Scene) -> None:
+    reset(send(scene, f"GET /api/v1/events?cursor={quote(scene.cursor)[:9]}".encode()))
+
+
+def reset_stream(scene: Scene) -> None:
+    reset(stream_until_ready(scene))
+
+
+def gone_stream(scene: Scene) -> None:
+    stream_until_ready(scene).close()
+
+
+def reset_stream_at_once(scene: Scene) -> None:
+    reset(follow(scene, "/events/stream?"))
+
+
+def half_closed_stream(scene: Scene) -> socket.socket:
+    connection = stream_until_ready(scene)
+    connection.shutdown(socket.SHUT_WR)
+    return connection
+
+
 RAISING: list[Callable[[Scene], Any]] = [
     packet_handler_raises,
     connect_handler_raises,
@@ -235,4 +301,6 @@ KINDS: list[Callable[[Scene], Any]] = [
     *(reset_before_connect, half_closed, half_open, half_a_frame, stranger, refused, malformed),
     *(reset_in_the_handshake, half_a_handshake, half_a_body, half_a_request),
     *(abandoned_polling, abandoned_poll, reset_poll, abandoned_upgrade),
+    *(reset_waiting, gone_waiting, half_closed_waiting, reset_with_more_to_come, half_a_cursor),
+    *(reset_stream, gone_stream, reset_stream_at_once, half_closed_stream),
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 SIGNAL = signal.SIGRTMIN + 5
 NAMES = {
+    "realtime.follower.Follower",
     "realtime.transport.Connection",
     "realtime.websocket.WebSocket",
     "engineio.socket.Socket",
