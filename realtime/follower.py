@@ -116,6 +116,10 @@ class Follower:
         """Tell whether anything waits to be taken."""
         return bool(self._notes)
 
+    def has_reason_to_answer(self) -> bool:
+        """Tell whether a poll need not wait any longer."""
+        return self.has_notes() or self.is_full or self.is_over()
+
     def take(self) -> list[Frame]:
         """Take all that was kept, in order. `pass_on` each of it then."""
         notes, self._notes, self._bytes = list(self._notes), deque(), 0

@@ -96,7 +96,12 @@ class Followers:
         follower = self._admit(caller, max_events=ask.limit)
         line = Line(environ)
         try:
-            names, lost = self._follow(follower, ask)
+            more: set[str] = set()
+            names, lost = self._follow(follower, ask, more)
+            # Of a stream that is new here there may be more without an event: nothing of it would
+            # come while one waits.
+            while more and not follower.has_reason_to_answer():
+                self._read_on(follower, more)
             if not (ask.is_named or follower.has_notes() or lost):
                 self._wait(follower, line, ask.wait_s)
             return _answer(follower, names, lost)
@@ -108,7 +113,7 @@ class Followers:
         follower.watch_expiry(within_s=wait_s, warn=False)
         line.watch(lambda: self._lose(follower))
         until = time.monotonic() + wait_s
-        while not (follower.has_notes() or follower.is_full or follower.is_over()):
+        while not follower.has_reason_to_answer():
             if not follower.bell.wait(max(0.0, until - time.monotonic())):
                 return
 
