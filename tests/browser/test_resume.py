@@ -22,16 +22,19 @@ def write(window: Window, slug: str, *bodies: str) -> None:
         assert window.rest.post(f"/channels/{slug}/messages", {"body": body}).status_code == 201
 
 
-def watch_wire(open_window: OpenWindow, site: Server) -> tuple[Window, Wire, str]:
+def watch_wire(
+    open_window: OpenWindow, site: Server, query: str = "door=socket"
+) -> tuple[Window, Wire, str]:
     """Open a window behind a wire, alone in a channel of its own; the third is its slug.
 
-    The page is held to its socket: what becomes of it behind another door is in test_doors.
+    The page is held to its socket, unless `query` says otherwise: what becomes of it behind another
+    door is in test_doors.
     """
     window = open_window(site.url, user=registered(site.url))
     wire, slug = Wire(window.page), unique("wire")
     channel = {"kind": "public", "name": "Wire", "slug": slug}
     assert window.rest.post("/channels", channel).status_code == 201
-    expect(window.go(slug, "door=socket").is_live()["composer"]).to_be_visible()
+    expect(window.go(slug, query).is_live()["composer"]).to_be_visible()
     return window, wire, slug
 
 
@@ -193,6 +196,18 @@ class TestWire:
 
         wire.down = lose
         window.say("Once").shows(["Once"], timeout_ms=PATIENT_MS)
+
+        found = window.rest.get(f"/channels/{slug}/messages").json()["items"]
+        assert [message["body"] for message in found] == ["Once"]
+
+    def test_a_lost_ack_sends_a_message_once_by_another_door(
+        self, open_window: OpenWindow, site: Server
+    ):
+        """The server has it, and can't say so at the socket: by plain HTTP it has the same key."""
+        window, wire, slug = watch_wire(open_window, site, query="")
+        wire.down = lambda frame: [] if is_ack(frame) or is_event(frame) else [frame]
+
+        window.say("Once").uses("sse").shows(["Once"], timeout_ms=PATIENT_MS)
 
         found = window.rest.get(f"/channels/{slug}/messages").json()["items"]
         assert [message["body"] for message in found] == ["Once"]
