@@ -8,6 +8,7 @@ import contextlib
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from tests.support.wait import wait_until
 
 EXAMPLES = hypothesis.settings(max_examples=40)
 DOORS = ("/events", "/events/stream")
+HANG_S = 30.0
 END = b"\r\n\r\n"
 
 
@@ -69,9 +71,11 @@ class Wire:
 
     def read_to_the_end(self) -> bytes:
         """Read until the server closes."""
+        end_s = time.monotonic() + HANG_S
         with contextlib.suppress(ConnectionError):
             while part := self.sock.recv(65_536):
                 self.read += part
+                assert time.monotonic() < end_s, "it does not end"
         return self.read
 
 
