@@ -87,6 +87,7 @@ class TestResume:
 
     def test_after_a_reset_it_goes_on_from_the_top(self, bob, room, follow):
         follower = follow(bob, {room.stream: {"offset": 1, "epoch": OTHER_EPOCH}})
+        read_to_reset(follower)
         top = follower.positions[room.stream]["offset"]
         room.publish(2)
 
