@@ -164,6 +164,9 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
     """Strict about where a request ends, and not made to read what was refused."""
 
     is_counted = False
+    # Held by every connection, also by those that wait for hours: a head fits, and what is
+    # longer passes them by.
+    rbufsize = wbufsize = 4096
 
     def handle(self) -> None:
         """Answer the requests of one connection."""
