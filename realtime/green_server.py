@@ -45,6 +45,7 @@ _PASSING = {
 }
 # So much of a body that nobody wanted is read, to keep the connection for the next request.
 _MOST_DISCARDED = 65_536
+_JUDGE_UNREAD = "fanfare.judge_unread"
 
 
 def listen(host: str, port: int) -> "Listener":
@@ -226,7 +227,13 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
                 read_to_end()
 
         source.discard = discard
+        environ[_JUDGE_UNREAD] = lambda: self._judge_unread(source)
         return environ
+
+    def _judge_unread(self, source: Any) -> None:
+        # Said in the answer's head, or the client would send its next request into the end.
+        if (source.content_length or 0) - source.position > _MOST_DISCARDED:
+            self.close_connection = 1
 
     def _count(self, environ: dict[str, Any]) -> None:
         listener: Listener = self.server.socket
@@ -302,12 +309,23 @@ def _raise_limit_of_files() -> int:
     return hard if hard != resource.RLIM_INFINITY else 1 << 30
 
 
+def _tell_end_early(app: Any) -> Any:
+    def told(environ: dict[str, Any], start_response: Any) -> Any:
+        def start(*head: Any) -> Any:
+            environ[_JUDGE_UNREAD]()
+            return start_response(*head)
+
+        return app(environ, start)
+
+    return told
+
+
 def serve(listener: Listener, app: Any, most_connections: int) -> None:
     """Serve a WSGI application until the listener's `end`."""
     server = eventlet.spawn(
         eventlet.wsgi.server,
         listener,
-        app,
+        _tell_end_early(app),
         protocol=_Protocol,
         # It would stop at 1,024.
         max_size=max(64, min(most_connections, _raise_limit_of_files() - _SPARE_FILES)),
