@@ -14,7 +14,9 @@ DEADLINE_S = 30
 MIB = 1 << 20
 
 
-def ask(connection: http.client.HTTPConnection, token: str, body: bytes) -> tuple[int, str | None]:
+def ask(
+    connection: http.client.HTTPConnection, token: str | None, body: bytes
+) -> tuple[int, str | None]:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     connection.request("PATCH", "/api/v1/me", body, headers)
     response = connection.getresponse()
