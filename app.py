@@ -55,20 +55,28 @@ from realtime.bus import Bus
 from realtime.bus_memory import MemoryBus
 from realtime.bus_redis import RedisBus
 from realtime.client_redis import RedisAddress, RedisRefusedError
+from realtime.connection import ConnectionLimits
 from realtime.drain import Drain, DrainTimes
 from realtime.followers import FollowerLimits, FollowerParts, Followers
 from realtime.gateway import Gateway, GatewayLimits
 from realtime.gateway import Parts as GatewayParts
+from realtime.green_line import take_socket
+from realtime.green_server import Guests
 from realtime.handlers import HANDLERS
-from realtime.handshakes import Terms, guard_handshakes, name_sessions
+from realtime.handshakes import (
+    QuickHandshakes,
+    Terms,
+    guard_handshakes,
+    is_own_or_allowed,
+    name_sessions,
+)
 from realtime.hub import Hub
 from realtime.node import Node, NodeLimits
 from realtime.presence import Presence, PresenceLimits
 from realtime.presence_memory import MemoryPresence
 from realtime.presence_redis import RedisPresence
 from realtime.presence_store import PresenceStore
-from realtime.transport import ConnectionLimits
-from realtime.wire import origin_check, plug_in_websocket
+from realtime.wire import plug_in_websocket
 
 __version__ = "0.1.0"
 _ROOT = Path(__file__).resolve().parent
@@ -99,12 +107,19 @@ class Fanfare:
     access_watch: AccessWatch | None = None
     presence: Presence | None = None
     drain: Drain | None = None
+    guests: Guests | None = None
 
     def get_drain(self) -> Drain:
         """Give what ends this node; what is no whole node has none."""
         if self.drain is None:
             raise ValueError("only a whole node has an end")
         return self.drain
+
+    def get_guests(self) -> Guests:
+        """Give what takes WebSockets away from the HTTP server; what is no whole node has none."""
+        if self.guests is None:
+            raise ValueError("only a whole node has guests")
+        return self.guests
 
     def measure(self) -> None:
         """Set the gauges that are not kept up to date all the time."""
@@ -175,17 +190,20 @@ def create_app(settings: Settings) -> Fanfare:
     gateway = _add_gateway(flask, settings, db, callers, tokens, node, node_id, seen, lookups)
     drain = Drain([gateway, followers], DrainTimes(settings.drain_window_s, settings.grace_s))
     _add_system(flask, db, node, gateway, drain)
-    _guard_sockets(flask, settings, gateway, drain)
-    if settings.trusted_proxies:
-        # Around all, so that sockets are judged by the address that the client called, too.
-        hops = settings.trusted_proxies
-        flask.wsgi_app = ProxyFix(flask.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    guests = _guard_sockets(flask, settings, gateway, drain)
+    # Around all, so that sockets are judged by the address that the client called, too.
+    flask.wsgi_app = _behind_proxies(settings, flask.wsgi_app)  # type: ignore[method-assign]
     access_watch = AccessWatch(AccessLog(db), node.act_on)
     node.tell_controls_to(access_watch.on_control)
     node.judge_controls_by(access_watch.judge)
     for end in (access_watch.stop, seen.stop, node.stop, db.close):
         drain.at_end(end)
-    return Fanfare(settings, flask, db, tokens, node, gateway, access_watch, seen, drain)
+    return Fanfare(settings, flask, db, tokens, node, gateway, access_watch, seen, drain, guests)
+
+
+def _behind_proxies(settings: Settings, app: Any) -> Any:
+    hops = settings.trusted_proxies
+    return ProxyFix(app, x_for=hops, x_proto=hops, x_host=hops) if hops else app
 
 
 def redis_answers(settings: Settings) -> bool:
@@ -298,11 +316,18 @@ def _add_system(flask: Flask, db: Database, node: Node, gateway: Gateway, drain:
     )
 
 
-def _guard_sockets(flask: Flask, settings: Settings, gateway: Gateway, drain: Drain) -> None:
+def _guard_sockets(flask: Flask, settings: Settings, gateway: Gateway, drain: Drain) -> Guests:
     name = settings.node_name or gateway.parts.node_id
-    terms = Terms(name, settings.serves_polling, lambda: drain.has_begun)
+    terms = Terms(
+        name,
+        settings.serves_polling,
+        is_draining=lambda: drain.has_begun,
+        origins=settings.origins,
+        open=lambda environ, greeting: gateway.engine.open(take_socket(environ), greeting),
+    )
     name_sessions(flask.extensions["socketio"].server.eio, name)
     flask.wsgi_app = edge.add_safety(guard_handshakes(flask.wsgi_app, terms))  # type: ignore[method-assign]
+    return QuickHandshakes(terms, gateway.engine, partial(_behind_proxies, settings))
 
 
 def _add_gateway(
@@ -318,7 +343,9 @@ def _add_gateway(
 ) -> Gateway:
     options: dict[str, Any] = {
         "transports": settings.transports.split(","),
-        "cors_allowed_origins": origin_check(settings.origins),
+        "cors_allowed_origins": lambda origin, environ: is_own_or_allowed(
+            origin, environ, settings.origins
+        ),
         # There are no cookies.
         "cors_credentials": False,
     }
@@ -341,6 +368,7 @@ def _add_gateway(
         max_connections_per_user=settings.max_connections_per_user,
         max_event_bytes=settings.max_event_bytes,
         auth_timeout_s=settings.auth_timeout_s,
+        max_packet_bytes=settings.max_packet_bytes,
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
     )

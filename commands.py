@@ -137,7 +137,7 @@ def serve(_arguments: argparse.Namespace) -> int:
     stop = functools.partial(drain.begin_or_hurry, listener)
     green.on_signals({signal.SIGTERM: stop, signal.SIGINT: stop})
     _tell_ready(settings.host, listener.getsockname()[1])
-    green_server.serve(listener, fanfare.flask, settings.worker_connections)
+    green_server.serve(listener, fanfare.flask, settings.worker_connections, fanfare.get_guests())
     return 0
 
 
@@ -167,6 +167,7 @@ class WsgiApp:
         self._fanfare = fanfare
         self.drain = fanfare.get_drain()
         self.most_connections = fanfare.settings.worker_connections
+        self.guests = fanfare.get_guests()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """Answer a request."""

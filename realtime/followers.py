@@ -30,7 +30,7 @@ from realtime import green
 from realtime.access_ends import AccessEnds
 from realtime.connections import Connections
 from realtime.follower import Follower
-from realtime.green_server import Line
+from realtime.green_line import Line
 from realtime.node import Node, Outcome
 from realtime.presence import Presence
 from realtime.sse import SseStream

@@ -75,6 +75,15 @@ class FrameReader:
         self._message = bytearray()
         self._control = bytearray()
 
+    @property
+    def max_message_bytes(self) -> int:
+        """The most that a message may hold."""
+        return self._max_bytes
+
+    def is_idle(self) -> bool:
+        """Tell whether it is between two messages, and could as well be read for another client."""
+        return not (self.ended or self._head or self._opcode != _NO_OPCODE or self._kind >= 0)
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes, in order."""
         events: list[Event] = []

@@ -35,13 +35,14 @@ from core.times import now_ms, to_rfc3339
 from core.validation import check
 from realtime import green
 from realtime.access_ends import AccessEnds
+from realtime.connection import Carrier, Connection, ConnectionLimits
 from realtime.connections import Connections
+from realtime.engine import Engine, EngineTerms
 from realtime.node import Node, Outcome
 from realtime.packets import PACKETS as SCHEMAS
 from realtime.packets import Auth
 from realtime.presence import Presence
-from realtime.transport import Connection, ConnectionLimits
-from realtime.wire import Wire
+from realtime.wire import Polled, Wire
 
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class GatewayLimits:
     max_connections_per_user: int
     max_event_bytes: int
     auth_timeout_s: float
+    max_packet_bytes: int
     ping_interval_s: float
     ping_timeout_s: float
 
@@ -99,9 +101,13 @@ class Gateway:
             auth_timeout_s=parts.limits.auth_timeout_s,
             max_queued_bytes=parts.limits.connection.max_queued_bytes,
         )
+        self.engine = Engine(self, _terms_of(parts.limits), self._name_session)
         parts.node.tell_controls_to(self.access.on_control)
 
     # Connecting.
+
+    def _name_session(self) -> str:
+        return str(self._server.eio.generate_id())
 
     def _on_connect(self, auth: object = None) -> None:
         # Whatever happens here must end in this one exception: for a TypeError the library
@@ -115,32 +121,49 @@ class Gateway:
             raise _refusal(InternalError("The server failed.")) from None
 
     def _admit(self, auth: object, sid: str) -> None:
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
+        socket = self._server.eio.sockets.get(eio_sid)
+        if socket is None:
+            raise UnavailableError("The connection is gone.")
+        self.admit(Polled(socket), auth, eio_sid)
+
+    def admit(self, carrier: Carrier, auth: object, name: str) -> Connection:
+        """Let a client in, under the name of its session.
+
+        Raises:
+            FanfareError: never anything else.
+        """
+        try:
+            return self._try_to_admit(carrier, auth, name)
+        except FanfareError:
+            raise
+        except Exception:  # noqa: BLE001 - a bug of ours is none of the client's business
+            _log.exception("connect failed")
+            raise InternalError("The server failed.") from None
+
+    def _try_to_admit(self, carrier: Carrier, auth: object, name: str) -> Connection:
         caller = self._authenticate(check(Auth, auth if isinstance(auth, dict) else {}).token)
         limits = self.parts.limits
         if self.connections.count(caller.user_id) >= limits.max_connections_per_user:
             raise TooManyConnectionsError("You have too many open connections.")
-        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
-        socket = self._server.eio.sockets.get(eio_sid)
-        if socket is None or socket.closed or socket.closing:
+        if carrier.is_closed:
             # It went away while we asked the database; nobody would let go of it again.
             raise UnavailableError("The connection is gone.")
-        connection = Connection(socket, caller, limits.connection)
-        self.connections.add(eio_sid, connection)
+        connection = Connection(carrier, caller, limits.connection)
+        self.connections.add(name, connection)
         _log.info("connected", connection=connection.id, user=caller.user_id)
+        return connection
 
     def _authenticate(self, token: str) -> Caller:
         claims = self.parts.verify(token)
         return self.parts.callers.authenticate(claims, self.parts.lookups.authenticate)
 
-    def is_connected(self, sid: str) -> bool:
-        """Tell whether a client was accepted."""
-        return self.connections.find(sid) is not None
+    def find(self, name: str) -> Connection | None:
+        """Look a client up that was accepted."""
+        return self.connections.find(name)
 
-    def on_connected(self, sid: str) -> None:
+    def on_connected(self, connection: Connection) -> None:
         """Greet a client: it follows its own stream from now on."""
-        connection = self.connections.find(sid)
-        if connection is None:
-            return
         try:
             self._try_to_greet(connection)
         finally:
@@ -199,11 +222,19 @@ class Gateway:
 
     def _watch_expiry(self, connection: Connection) -> None:
         connection.cancel_timers()
+        # Who is visited needs no timers yet: `look_ahead` sets them in time.
+        visit_s = 2 * self.parts.limits.ping_interval_s
+        self.look_ahead(connection, visit_s if connection.is_visited else math.inf)
+
+    def look_ahead(self, connection: Connection, seconds: float) -> None:
+        """Set the timers for the end of a token, if its warning is due in so long."""
         left_s = (connection.caller.expires_at_ms - now_ms()) / 1000
-        connection.timers = [
+        if connection.timers or left_s - _WARNING_S > seconds or connection.is_over():
+            return
+        connection.timers = (
             green.later(max(0, left_s - _WARNING_S), self._warn, connection),
             green.later(max(0, left_s), self._expire, connection),
-        ]
+        )
 
     def _warn(self, connection: Connection) -> None:
         left_s = max(0, round((connection.caller.expires_at_ms - now_ms()) / 1000))
@@ -227,10 +258,11 @@ class Gateway:
 
     # Packets.
 
-    def on_packet(self, sid: str, name: str, args: list[Any], ack_id: str | None) -> None:
+    def on_packet(
+        self, connection: Connection, name: str, args: list[Any], ack_id: str | None
+    ) -> None:
         """Handle one packet and ack it, whatever happens."""
-        connection = self.connections.find(sid)
-        if connection is None or connection.is_ending:
+        if connection.is_ending:
             return
 
         def reply(body: dict[str, Any]) -> None:
@@ -265,10 +297,9 @@ class Gateway:
         if answer is not None:
             reply(answer)
 
-    def on_malformed(self, sid: str, detail: str, ack_id: str | None) -> None:
+    def on_malformed(self, connection: Connection, detail: str, ack_id: str | None) -> None:
         """Refuse what is no event."""
-        connection = self.connections.find(sid)
-        if connection is not None and not connection.bucket.take(time.monotonic()):
+        if not connection.bucket.take(time.monotonic()):
             self._refuse(connection, BadRequestError(detail), ack_id)
 
     def _refuse(self, connection: Connection, error: FanfareError, ack_id: str | None) -> None:
@@ -277,9 +308,9 @@ class Gateway:
 
     # Endings.
 
-    def on_gone(self, sid: str) -> None:
+    def on_gone(self, name: str) -> None:
         """Let go of everything that a closed connection held."""
-        connection = self.connections.remove(sid)
+        connection = self.connections.remove(name)
         if connection is None:
             return
         connection.is_ending = True
@@ -309,7 +340,7 @@ class Gateway:
     def leave_presence(self, connection: Connection, stream: str) -> None:
         """Have a connection no longer be present in a stream."""
         if stream in connection.presence:
-            connection.presence.discard(stream)
+            connection.presence -= {stream}
             self.parts.presence.leave(connection.id, stream)
 
     def hide(self, connection: Connection) -> None:
@@ -332,12 +363,23 @@ class Gateway:
         """Say the goodbyes that can be said by now; tell whether nobody is left."""
         for connection in self.connections:
             connection.go_on_leaving()
-        return self._wire.leave()
+        # Each of them goes on, also behind one that is not done.
+        return all([self._wire.leave(), self.engine.leave()])
 
     def measure(self) -> None:
         """Set the gauges that are not kept up to date all the time."""
         GREENLETS.set(green.count_greenlets())
-        SESSIONS.set(len(self._server.eio.sockets))
+        SESSIONS.set(len(self._server.eio.sockets) + len(self.engine))
+
+
+def _terms_of(limits: GatewayLimits) -> EngineTerms:
+    return EngineTerms(
+        limits.ping_interval_s,
+        limits.ping_timeout_s,
+        limits.max_packet_bytes,
+        limits.connection.max_queued_bytes,
+        limits.auth_timeout_s,
+    )
 
 
 def _refusal(error: FanfareError) -> RefusedError:

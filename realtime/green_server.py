@@ -1,15 +1,14 @@
 """The HTTP server on eventlet: its door, its strictness, its loop.
 
-With `green.py` the only file that names eventlet.
+With `green.py` and `green_line.py` the only file that names eventlet.
 """
 
-import contextlib
 import errno
 import resource
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import eventlet
 import eventlet.event
@@ -32,6 +31,13 @@ _BACKLOG = 4096
 _PATIENCE_S = 0.05
 _IDLE_S = 30
 _LONG_S = 86_400
+# Between two looks whether there is room again.
+_FULL_S = 0.05
+_MOST_PEEKED = 4096
+# Instead of a connection: it is somebody else's by now.
+_WELCOMED = object()
+# So many are welcomed before others have a turn.
+_FAIR_SHARE = 64
 # Failures to accept that are over soon, and no reason to end.
 _PASSING = {
     errno.EMFILE,
@@ -55,6 +61,19 @@ def listen(host: str, port: int) -> "Listener":
     return Listener(listening.detach())
 
 
+class Guests(Protocol):
+    """Connections that left the server with their handshake, and how more of them do."""
+
+    def __len__(self) -> int:
+        """Count them."""
+
+    def greet(self, head: bytes) -> bytes | None:
+        """Judge the head of a request; give the answer, if it may leave right away."""
+
+    def welcome(self, sock: socket.socket, greeting: bytes) -> None:
+        """Take a connection whose request was read, and answer it."""
+
+
 class Listener:
     """A listening socket that outlives a failure to accept, given by its descriptor.
 
@@ -72,6 +91,8 @@ class Listener:
         self._over = eventlet.event.Event()
         self.is_closed = False
         self.requests = 0  # that are being answered
+        self._guests: Guests | None = None
+        self._has_room: Callable[[], bool] = lambda: True
         self.address, self.family = self._own.getsockname(), self._own.family
 
     def getsockname(self) -> Any:
@@ -94,16 +115,28 @@ class Listener:
 
     close = stop_accepting  # for the WSGI server, at its end
 
+    def welcome(self, guests: Guests, has_room: Callable[[], bool]) -> None:
+        """Say who takes connections that are no more than a handshake, and for how many is room."""
+        self._guests, self._has_room = guests, has_room
+
     def accept(self) -> Any:
         """Accept a connection; wait where there are no descriptors left, or the client left."""
+        welcomed = 0
         while True:
             if self._left:
                 return self._left.popleft()
             if self.is_closed:
                 # To end here would end the server, and with it those who still say goodbye.
                 eventlet.sleep(_LONG_S)
+            if not self._has_room():
+                eventlet.sleep(_FULL_S)
+                continue
             found = self._take(self._own) or self._wait()
-            if found:
+            if found is _WELCOMED:
+                welcomed += 1
+                if welcomed % _FAIR_SHARE == 0:
+                    eventlet.sleep(0)
+            elif found:
                 return found
 
     def _take(self, listening: Any) -> Any:
@@ -119,7 +152,28 @@ class Listener:
                 eventlet.sleep(0.2)
             return None
         eventlet.hubs.notify_opened(client.fileno())
+        if self._is_guest(client):
+            return _WELCOMED
         return eventlet.greenio.GreenSocket(client), address
+
+    def _is_guest(self, client: socket.socket) -> bool:
+        # A handshake that is here already needs no greenlet. Whatever is late, in parts or in any
+        # way unusual goes the usual way.
+        if self._guests is None or self.is_closed:
+            return False
+        try:
+            head = client.recv(_MOST_PEEKED, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            greeting = self._guests.greet(head)
+            if greeting is None:
+                return False
+            client.recv(len(head))
+            self._guests.welcome(client, greeting)
+        except BlockingIOError:
+            return False
+        except Exception:  # noqa: BLE001 - whatever a stranger sent: the door stays open
+            _log.exception("handshake failed")
+            client.close()
+        return True
 
     def _wait(self) -> Any:
         self._waiter = eventlet.getcurrent()
@@ -252,55 +306,6 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
         environ["eventlet.set_idle"] = hand_over
 
 
-class Line:
-    """The connection of a request whose answer takes long: notices that its client has gone."""
-
-    def __init__(self, environ: dict[str, Any]) -> None:
-        source = environ.get("eventlet.input")
-        self._sock: Any = source.get_socket() if source else None
-        self._listener: Any = None
-        self._on_end: Callable[[], object] = bool
-
-    def watch(self, on_end: Callable[[], object]) -> None:
-        """Call `on_end`, once, when the client has gone. It must not wait for anything."""
-        if self._sock is not None:
-            self._on_end = on_end
-            hub = eventlet.hubs.get_hub()
-            self._listener = hub.add(hub.READ, self._sock.fileno(), self._look, bool, bool)
-
-    def leave(self) -> None:
-        """Watch no more. Before the answer is complete: the next request is read then."""
-        if self._listener is not None:
-            eventlet.hubs.get_hub().remove(self._listener)
-            self._listener = None
-
-    def _look(self, _descriptor: int) -> None:
-        if self._listener is None:
-            return  # Who writes to it was woken in the same round, and has let go of it.
-        try:
-            # `fd`: what lies under the green socket, and never waits.
-            is_over = not self._sock.fd.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            is_over = True
-        # Else it sends its next request already: no end will be seen behind that.
-        self.leave()
-        if is_over:
-            self._on_end()
-
-    def close(self) -> None:
-        """Have nothing more to do with it: it may carry the next request by now."""
-        self.leave()
-        self._sock = None
-
-    def cut(self) -> None:
-        """End it now: whoever writes to it fails."""
-        if self._sock is not None:
-            with contextlib.suppress(OSError):
-                self._sock.fd.shutdown(socket.SHUT_RDWR)
-
-
 def _raise_limit_of_files() -> int:
     """Take as many file descriptors as the system gives; tell how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -320,15 +325,18 @@ def _tell_end_early(app: Any) -> Any:
     return told
 
 
-def serve(listener: Listener, app: Any, most_connections: int) -> None:
-    """Serve a WSGI application until the listener's `end`."""
+def serve(listener: Listener, app: Any, most_connections: int, guests: Guests) -> None:
+    """Serve a WSGI application until the listener's `end`, beside guests who have left it."""
+    most = max(64, min(most_connections, _raise_limit_of_files() - _SPARE_FILES))
+    # Its own would stop at 1,024.
+    pool = eventlet.GreenPool(most)
+    listener.welcome(guests, lambda: pool.running() + len(guests) < most)
     server = eventlet.spawn(
         eventlet.wsgi.server,
         listener,
         _tell_end_early(app),
         protocol=_Protocol,
-        # It would stop at 1,024.
-        max_size=max(64, min(most_connections, _raise_limit_of_files() - _SPARE_FILES)),
+        custom_pool=pool,
         # It would keep what is small until there is more: an event would wait for the next ones.
         minimum_chunk_size=1,
         log_output=False,

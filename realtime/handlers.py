@@ -19,10 +19,10 @@ from core.events import user_stream
 from core.services import messages, publish, reads
 from core.services.history import Wish
 from realtime import packets
+from realtime.connection import Connection
 from realtime.gateway import Gateway, Handler, Reply
 from realtime.node import Outcome
 from realtime.presence_store import Roster
-from realtime.transport import Connection
 
 Ack = dict[str, Any]
 
@@ -81,7 +81,7 @@ def _watch(
 
     def prepare(streams: list[str]) -> None:
         shown = [stream for stream in streams if stream in wanted]
-        connection.presence.update(shown)
+        connection.presence |= frozenset(shown)
         connection.presence_bucket.give_back(len(wanted) - len(shown))
         if shown:
             rosters.update(gateway.parts.presence.enter(connection.id, shown))

@@ -5,14 +5,15 @@ it, and a node that is asked for another's session can say so. Refusals are JSON
 refused connect, which stock clients hand to their `connect_error`.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from core import json
 from core.errors import BadRequestError, DrainingError, FanfareError, NotFoundError
-from realtime.websocket import judge_handshake
+from realtime.websocket import answer_handshake, judge_handshake
 
 _NO_POLLING = (
     "Engine.IO's polling is not served here: connect with the transport websocket alone. To have "
@@ -25,6 +26,8 @@ _ELSEWHERE = (
 )
 # Engine.IO takes all that begins so, and `/socket.io/../x` too: past the limits of a proxy.
 _PATH = "/socket.io/"
+_USUAL_START = b"GET /socket.io/?"
+_USUAL_HEADER = re.compile(r"([A-Za-z0-9-]+):[ \t]*([ -~]*?)[ \t]*")
 _STATUS = {
     "bad_request": "400 Bad Request",
     "not_found": "404 Not Found",
@@ -39,6 +42,9 @@ class Terms:
     name: str
     serves_polling: bool
     is_draining: Callable[[], bool]
+    origins: Sequence[str]
+    # Begins a session on the socket of a request, with this answer to its handshake.
+    open: Callable[[dict[str, Any], bytes], None]
 
 
 def name_sessions(engine: Any, name: str) -> None:
@@ -56,16 +62,98 @@ def guard_handshakes(app: Any, terms: Terms) -> Any:
         if environ["PATH_INFO"] != _PATH:
             return _refuse(NotFoundError("Engine.IO is served at /socket.io/."), start_response)
         asked = parse_qs(environ.get("QUERY_STRING", ""))
-        error = _judge(asked, terms)
+        error = _judge(asked, terms) or _judge_origin(environ, terms.origins)
         if error is not None:
             return _refuse(error, start_response)
-        refusal = judge_handshake(environ) if _transport(asked) == "websocket" else None
+        if _transport(asked) != "websocket":
+            return app(environ, start_response)
+        refusal = judge_handshake(environ)
         if refusal is not None:
             start_response(refusal.status, [("Content-Type", "text/plain"), *refusal.headers])
             return [refusal.detail.encode()]
-        return app(environ, start_response)
+        if "sid" in asked:
+            return app(environ, start_response)
+        terms.open(environ, answer_handshake(environ["HTTP_SEC_WEBSOCKET_KEY"]))
+        return ()
 
     return guarded
+
+
+class Sessions(Protocol):
+    """Who has left the HTTP server."""
+
+    def __len__(self) -> int:
+        """Count them."""
+
+    def open(self, sock: Any, greeting: bytes) -> None:
+        """Begin a session."""
+
+
+class QuickHandshakes:
+    """Handshakes that need no HTTP server: whole, usual in every way, and good.
+
+    All others are left to `guard_handshakes`, which judges by the same rules and answers.
+    """
+
+    def __init__(
+        self, terms: Terms, sessions: Sessions, behind_proxies: Callable[[Any], Any]
+    ) -> None:
+        self._terms = terms
+        self._sessions = sessions
+        self._judge = behind_proxies(self._judge_environ)
+
+    def __len__(self) -> int:
+        """Count who has left the HTTP server."""
+        return len(self._sessions)
+
+    def greet(self, head: bytes) -> bytes | None:
+        """Judge the head of a request; give the answer, if it may leave right away."""
+        environ = read_usual_head(head)
+        greeting: bytes | None = None if environ is None else self._judge(environ, None)
+        return greeting
+
+    def _judge_environ(self, environ: dict[str, Any], _start_response: object) -> bytes | None:
+        asked = parse_qs(environ["QUERY_STRING"])
+        if _transport(asked) != "websocket" or "sid" in asked:
+            return None
+        if _judge(asked, self._terms) or _judge_origin(environ, self._terms.origins):
+            return None
+        if judge_handshake(environ) is not None:
+            return None
+        return answer_handshake(environ["HTTP_SEC_WEBSOCKET_KEY"])
+
+    def welcome(self, sock: Any, greeting: bytes) -> None:
+        """Begin a session on a connection whose request was read."""
+        self._sessions.open(sock, greeting)
+
+
+def read_usual_head(head: bytes) -> dict[str, Any] | None:
+    """Read a request for a WebSocket of Engine.IO that is just a head; None: look closer."""
+    if not head.startswith(_USUAL_START) or not head.endswith(b"\r\n\r\n"):
+        return None
+    try:
+        target, *lines = head[4:-4].decode("ascii").split("\r\n")
+    except UnicodeDecodeError:
+        return None
+    address, _, version = target.partition(" ")
+    path, _, query = address.partition("?")
+    if path != _PATH or version != "HTTP/1.1":
+        return None
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "wsgi.url_scheme": "http",
+    }
+    for line in lines:
+        header = _USUAL_HEADER.fullmatch(line)
+        name = "HTTP_" + header[1].upper().replace("-", "_") if header else ""
+        if header is None or name in environ:
+            return None
+        environ[name] = header[2]
+    if "HTTP_HOST" not in environ or "HTTP_CONTENT_LENGTH" in environ:
+        return None
+    return environ
 
 
 def _transport(asked: dict[str, list[str]]) -> str:
@@ -77,10 +165,25 @@ def _judge(asked: dict[str, list[str]], terms: Terms) -> FanfareError | None:
     if _transport(asked) == "polling" and not terms.serves_polling:
         return BadRequestError(_NO_POLLING)
     if "sid" not in asked:
+        if asked.get("EIO") != ["4"]:
+            return BadRequestError("Only version 4 of Engine.IO is spoken: say EIO=4.")
         return DrainingError("The node is shutting down.") if terms.is_draining() else None
     if not asked["sid"][0].startswith(f"{terms.name}."):
         return BadRequestError(_ELSEWHERE)
     return None
+
+
+def _judge_origin(environ: dict[str, Any], origins: Sequence[str]) -> FanfareError | None:
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None or is_own_or_allowed(origin, environ, origins):
+        return None
+    return BadRequestError("Pages of this origin may not connect: see CORS_ORIGINS.")
+
+
+def is_own_or_allowed(origin: str, environ: dict[str, Any], origins: Sequence[str]) -> bool:
+    """Judge where a page comes from: the address that it calls, or one of `origins`."""
+    scheme, host = environ.get("wsgi.url_scheme"), environ.get("HTTP_HOST")
+    return origin == f"{scheme}://{host}" or origin in origins
 
 
 def _refuse(error: FanfareError, start_response: Any) -> list[bytes]:

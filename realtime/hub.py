@@ -2,143 +2,105 @@
 
 A watcher that is being subscribed is *held*: what is fanned out meanwhile is kept for it, and
 handed over once its first answer has left. So nothing is missed or doubled at the seam.
+
+What comes for a stream in one round of the loop leaves in the next as one write a connection: see
+`room.py`.
 """
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
 
-from core import json
-from core.metrics import DELIVERIES
-from core.positions import Position
+from realtime import green
+from realtime.room import ALWAYS, DirectWatcher, Frame, Room, Watcher
 
+__all__ = ["ALWAYS", "DirectWatcher", "Frame", "Hub", "Watcher"]
 
-class Frame:
-    """One thing to send to many, encoded once. `ready` keeps what a transport makes of it.
-
-    `stream` and `position` say where a watcher stands that has taken it; a signal moves nobody.
-    """
-
-    __slots__ = ("json", "name", "position", "ready", "stream")
-
-    def __init__(
-        self, name: str, body: bytes, stream: str = "", position: Position | None = None
-    ) -> None:
-        self.name = name
-        self.json = body
-        self.stream = stream
-        self.position = position
-        self.ready: object = None
-
-    @classmethod
-    def of(cls, name: str, value: object) -> "Frame":
-        """Render a value."""
-        return cls(name, json.dumps(value))
-
-
-class Watcher(Protocol):
-    """Somebody who follows streams."""
-
-    @property
-    def user_id(self) -> str:
-        """Whose eyes these are."""
-
-    def wants_presence(self, stream: str) -> bool:
-        """Tell whether it asked for signals of who comes and goes."""
-
-    def deliver(self, frame: Frame) -> None:
-        """Take what must not be lost, or be cut off. Does not wait."""
-
-    def deliver_signal(self, frame: Frame) -> None:
-        """Take what may be dropped. Does not wait."""
-
-
-# A frame that is no event goes to everybody, whatever they have seen.
-ALWAYS = 2**63
 # A signal of presence that is kept: unlike all else that is, it may be dropped.
 _SIGNAL = ALWAYS + 1
 
 
 class Hub:
-    """The watchers of this node, by stream."""
+    """The watchers of this node, by stream. `soon` calls what must not wait, in the next round."""
 
-    def __init__(self) -> None:
-        self._live: dict[str, dict[Watcher, None]] = {}
-        self._held: dict[str, dict[Watcher, list[tuple[int, Frame]]]] = {}
+    def __init__(self, soon: Callable[..., object] = green.soon) -> None:
+        self._rooms: dict[str, Room] = {}
+        self._soon = soon
 
     def hold(self, stream: str, watcher: Watcher) -> None:
         """Keep everything of a stream for a watcher, from now until `release`."""
-        self._discard(self._live, stream, watcher)
-        self._held.setdefault(stream, {})[watcher] = []
+        room = self._rooms.get(stream)
+        if room is None:
+            room = self._rooms[stream] = Room(self._soon)
+        room.drop(watcher)
+        room.hold(watcher)
 
     def release(self, stream: str, watcher: Watcher, offset: int) -> None:
         """Hand over what was kept from after `offset` on, and go on live."""
-        kept = self._held.get(stream, {}).get(watcher)
-        if kept is None:
+        room = self._rooms.get(stream)
+        kept = room.take_held(watcher) if room is not None else None
+        if room is None or kept is None:
             return
-        self._discard(self._held, stream, watcher)
-        self._live.setdefault(stream, {})[watcher] = None
         for at, frame in kept:
             if at == _SIGNAL:
                 watcher.deliver_signal(frame)
             elif at > offset:
                 watcher.deliver(frame)
+        room.let_in(watcher)
 
     def drop(self, stream: str, watcher: Watcher) -> bool:
         """Stop watching; tell whether there was anything to stop."""
-        live = self._discard(self._live, stream, watcher)
-        return self._discard(self._held, stream, watcher) or live
-
-    @staticmethod
-    def _discard(table: dict[str, dict[Watcher, Any]], stream: str, watcher: Watcher) -> bool:
-        watchers = table.get(stream)
-        if watchers is None or watcher not in watchers:
+        room = self._rooms.get(stream)
+        if room is None:
             return False
-        del watchers[watcher]
-        if not watchers:
-            del table[stream]
-        return True
+        was_there = room.drop(watcher)
+        if room.is_empty():
+            del self._rooms[stream]
+        return was_there
 
     def is_held(self, stream: str, watcher: Watcher) -> bool:
         """Tell whether a watcher is still being subscribed (and has not lost access meanwhile)."""
-        return watcher in self._held.get(stream, ())
+        room = self._rooms.get(stream)
+        return room is not None and room.is_held(watcher)
 
     def is_live(self, stream: str, watcher: Watcher) -> bool:
         """Tell whether a watcher gets a stream's events as they come."""
-        return watcher in self._live.get(stream, ())
+        room = self._rooms.get(stream)
+        return room is not None and room.is_live(watcher)
 
     def is_watched(self, stream: str) -> bool:
         """Tell whether anybody follows a stream here."""
-        return stream in self._live or stream in self._held
+        return stream in self._rooms
 
     def watchers(self, stream: str) -> Iterator[Watcher]:
         """Give a stream's watchers, as they are now."""
-        yield from list(self._live.get(stream, ()))
-        yield from list(self._held.get(stream, ()))
+        room = self._rooms.get(stream)
+        if room is not None:
+            yield from room.everybody()
 
     def fan_out(self, stream: str, offset: int, frame: Frame) -> None:
         """Give one event to every watcher of its stream."""
-        for kept in self._held.get(stream, {}).values():
-            kept.append((offset, frame))
-        # A copy: a watcher that is cut off leaves while we walk.
-        watchers = list(self._live.get(stream, ()))
-        for watcher in watchers:
-            watcher.deliver(frame)
-        DELIVERIES.inc(len(watchers))
+        room = self._rooms.get(stream)
+        if room is not None:
+            room.keep_for_held(offset, frame)
+            room.give(frame)
 
     def fan_out_signal(self, stream: str, frame: Frame, but: Watcher | None = None) -> None:
         """Give a signal to whoever watches live, but not to its maker."""
-        for watcher in list(self._live.get(stream, ())):
-            if watcher is not but:
-                watcher.deliver_signal(frame)
+        room = self._rooms.get(stream)
+        if room is not None:
+            room.give_signal(frame, but)
 
     def fan_out_presence(self, stream: str, frame: Frame, but: Watcher | None = None) -> None:
         """Give a signal of presence to whoever asked for it, but not to its maker.
 
         It is kept for who is held: the roster in their answer may be older.
         """
-        for watcher, kept in self._held.get(stream, {}).items():
-            if watcher is not but and watcher.wants_presence(stream):
-                kept.append((_SIGNAL, frame))
-        for watcher in list(self._live.get(stream, ())):
-            if watcher is not but and watcher.wants_presence(stream):
-                watcher.deliver_signal(frame)
+        room = self._rooms.get(stream)
+        if room is None:
+            return
+
+        def wants(watcher: Watcher) -> bool:
+            return watcher is not but and watcher.wants_presence(stream)
+
+        room.keep_for_held(_SIGNAL, frame, wants)
+        for watcher in filter(wants, room.live()):
+            watcher.deliver_signal(frame)

@@ -1,203 +1,338 @@
-"""One client's connection: what is sent to it, and how it ends.
+"""A WebSocket after its handshake: read by callbacks of the loop, written without waiting.
 
-What waits for it is bounded by bytes: signals are dropped first, then the connection is cut off,
-and resumes by position.
+It has left the WSGI server, and has no greenlet. What the system does not take is kept here; how
+much that may be is for its owner to judge. Nothing here ever waits.
 """
 
-import time
-from dataclasses import dataclass
-from typing import Any
+import contextlib
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Protocol
 
 import structlog
-from engineio import packet as engine_packet
 
-from core import json
-from core.callers import Caller
-from core.ids import new_id
-from core.metrics import CUTS
-from realtime import green
-from realtime.hub import Frame
-from realtime.limits import Bucket
+from realtime import frames, green
 
 _log = structlog.get_logger(__name__)
 
-# How long somebody who can't keep up may take to read the goodbye.
-_GOODBYE_S = 5.0
-# How long a goodbye waits for a client that never stops sending.
-_PATIENCE_S = 3.0
+_READ_BYTES = 16_384
+# What waits goes out in pieces of about this size.
+_JOINED_FRAMES = 64
+# So much the system holds of what a client does not take; Linux takes it twice.
+_SEND_BUFFER_BYTES = 65_536
+# So long a client may take to answer a close frame, and to take what waits in front of it.
+_CLOSE_TIMEOUT_S = 2.0
+_DRAIN_TIMEOUT_S = 5.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+Send = Callable[[bytes], int]
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """What one connection may do and hold."""
+class Owner(Protocol):
+    """Whom a transport works for. Nothing of it may wait."""
 
-    max_queued_bytes: int
-    max_events_per_s: float
-    max_subscriptions: int
+    def on_text(self, text: str) -> None:
+        """Take a message."""
+
+    def on_binary(self, data: bytes) -> None:
+        """Take a message of bytes."""
+
+    def is_full(self) -> bool:
+        """Tell whether to read no more, until it calls `read_on`."""
+
+    def on_blocked(self, *, is_blocked: bool) -> None:
+        """Hear that writes wait (or come to an end), or go straight to the system again."""
+
+    def on_over(self, reason: str) -> None:
+        """Hear, once, that nothing more will come."""
+
+    def on_released(self) -> None:
+        """Hear, once, that the connection is gone: what was written before has left."""
 
 
-def packet_of(frame: Frame) -> engine_packet.Packet:
-    """Make the Engine.IO packet of a frame, once for all connections."""
-    if frame.ready is None:
-        text = f'2["{frame.name}",{frame.json.decode()}]'
-        frame.ready = engine_packet.Packet(engine_packet.MESSAGE, text)
-    return frame.ready
-
-
-class Connection:
-    """One authenticated client."""
+class Transport:
+    """One connection. `max_message_bytes` bounds what a client's message may hold."""
 
     __slots__ = (
-        "_farewell",
-        "_limits",
-        "_patient_until",
-        "_socket",
-        "_under_way",
-        "bucket",
-        "caller",
-        "id",
-        "is_ending",
-        "presence",
-        "presence_bucket",
-        "streams",
-        "timers",
-    )
+        "_buffer", "_is_over", "_is_partial", "_is_writing_over", "_max_message_bytes", "_owner",
+        "_pong", "_reader", "_reading", "_sock", "_writing", "is_closing", "queued_bytes",
+    )  # fmt: skip
 
-    def __init__(self, socket: Any, caller: Caller, limits: ConnectionLimits) -> None:
-        self.id = new_id()
-        self.caller = caller
-        self.streams: set[str] = set()
-        # Of those, the ones where it is seen, and sees who comes and goes.
-        self.presence: set[str] = set()
-        self.timers: list[green.Timer] = []
-        self.bucket = Bucket(limits.max_events_per_s, time.monotonic())
-        # One packet may show it in many streams, and each is work for everybody there. It comes
-        # back to all of them at once, and says at once how it is.
-        most = max(limits.max_events_per_s, 2 * (limits.max_subscriptions + 1))
-        self.presence_bucket = Bucket(limits.max_events_per_s, time.monotonic(), most)
-        self.is_ending = False
-        # Packets that are being handled; the greeting counts as the first.
-        self._under_way = 1
-        self._farewell: tuple[str, str, str, float] | None = None
-        self._patient_until = 0.0
-        self._socket = socket
-        self._limits = limits
+    def __init__(self, sock: socket.socket, owner: Owner, max_message_bytes: int) -> None:
+        self._sock: Any = sock
+        self._owner = owner
+        self._max_message_bytes = max_message_bytes
+        # Frames that wait; of the first, a part may have left.
+        self._buffer: deque[bytes] | None = None
+        self._is_partial = False
+        self._pong = b""  # a newer one stands for the older
+        self._reader: frames.FrameReader | None = None  # while a frame is incomplete
+        self._writing: Any = None
+        self.queued_bytes = 0
+        # A close frame was written, or waits: nothing follows it.
+        self.is_closing = False
+        self._is_over = False
+        self._is_writing_over = False
+        sock.setblocking(False)
+        # Not every socket is one of TCP.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        self._reading: Any = green.watch_readable(sock.fileno(), self._on_readable)
 
     @property
-    def user_id(self) -> str:
-        """Whose connection it is."""
-        return self.caller.user_id
+    def is_gone(self) -> bool:
+        """Tell whether the connection is released."""
+        return self._sock is None
 
     @property
-    def session_id(self) -> str:
-        """The login session behind it: one device."""
-        return self.caller.session_id
+    def is_open(self) -> bool:
+        """Tell whether something may still be written, and be heard."""
+        return not (self.is_closing or self._is_over or self._sock is None)
 
-    def is_over(self) -> bool:
-        """Tell whether nothing more is to be done for it."""
-        return self.is_ending or bool(self._socket.closed)
+    # Writing.
 
-    def wants_presence(self, stream: str) -> bool:
-        """Tell whether it asked for signals of who comes and goes."""
-        return stream in self.presence
+    def sender(self) -> Send | None:
+        """Give what writes straight to the system; None while something waits."""
+        return self._sock.send if self._buffer is None and self.is_open else None
 
-    def deliver(self, frame: Frame) -> None:
-        """Queue what must not be lost; cut the connection off where there is no room."""
-        if not self._send(packet_of(frame)):
-            self.cut()
+    def write(self, data: bytes) -> None:
+        """Write whole frames, now or as soon as the client takes them."""
+        if not self.is_open:
+            return
+        if self._buffer is None:
+            self._write_now(data)
+        else:
+            self._keep(data)
 
-    def deliver_signal(self, frame: Frame) -> None:
-        """Queue what may be dropped: half of the room is kept for what may not."""
-        if self._socket.queue.queued_bytes < self._limits.max_queued_bytes // 2:
-            self._send(packet_of(frame))
+    def _write_now(self, data: bytes) -> None:
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.abort("transport error")
+            return
+        if sent != len(data):
+            self.take_over(data, sent)
 
-    def emit(self, name: str, value: object) -> None:
-        """Queue something for this connection alone."""
-        self.deliver(Frame.of(name, value))
+    def take_over(self, data: bytes, sent: int) -> None:
+        """Go on with frames of which `sender` has sent a part."""
+        if self._sock is None:
+            return
+        self._buffer = deque()
+        self._is_partial = sent > 0
+        self._keep(data[sent:])
+        self._writing = green.watch_writable(self._sock.fileno(), self._on_writable)
+        self._owner.on_blocked(is_blocked=True)
 
-    def ack(self, ack_id: str, value: object) -> None:
-        """Queue the answer to a packet."""
-        text = f"3{ack_id}[{json.dumps(value).decode()}]"
-        if not self._send(engine_packet.Packet(engine_packet.MESSAGE, text)):
-            self.cut()
+    def _keep(self, data: bytes) -> None:
+        if self._buffer is not None:
+            self._buffer.append(data)
+            self.queued_bytes += len(data)
 
-    def _send(self, packet: engine_packet.Packet) -> bool:
-        if self.is_ending or self._socket.closed:
-            return True
-        room = self._limits.max_queued_bytes - self._socket.queue.queued_bytes
-        if len(packet.data) > room:
+    def _on_writable(self, _descriptor: int) -> None:
+        if self._sock is None or self._buffer is None:
+            return  # It ended in the same round of the loop.
+        if self._pong:
+            self._put_pong(self._buffer)
+        data = b"".join(islice(self._buffer, _JOINED_FRAMES))
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort("transport error")
+            return
+        self._drop_sent(self._buffer, sent)
+        if not self._buffer:
+            self._unblock()
+
+    def _put_pong(self, buffer: deque[bytes]) -> None:
+        # A control frame may stand between two frames, never inside of one.
+        buffer.insert(1 if self._is_partial else 0, self._pong)
+        self.queued_bytes += len(self._pong)
+        self._pong = b""
+
+    def _drop_sent(self, buffer: deque[bytes], sent: int) -> None:
+        self.queued_bytes -= sent
+        while sent:
+            size = len(buffer[0])
+            self._is_partial = sent < size
+            if self._is_partial:
+                buffer[0] = buffer[0][sent:]
+                return
+            sent -= size
+            buffer.popleft()
+
+    def _unblock(self) -> None:
+        self._buffer = None
+        green.unwatch(self._writing)
+        self._writing = None
+        if self.is_closing:
+            self._finish_writing()
+        else:
+            self._owner.on_blocked(is_blocked=False)
+
+    # Reading.
+
+    def read_on(self) -> None:
+        """Read again, after the owner was full."""
+        if self._reading is None and self._sock is not None:
+            self._reading = green.watch_readable(self._sock.fileno(), self._on_readable)
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            green.unwatch(self._reading)
+            self._reading = None
+
+    def has_unread(self) -> bool:
+        """Tell whether the system holds something that was not read yet."""
+        if self._sock is None:
             return False
-        self._socket.send(packet)
-        return True
+        try:
+            return bool(self._sock.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
-    def cut(self) -> None:
-        """Cut off a connection that does not keep up. It loses nothing: it may resume."""
-        CUTS.inc()
-        _log.info("connection cut", connection=self.id, code="slow_consumer")
-        self.say_goodbye("slow_consumer", "The connection does not keep up.", "now")
-
-    def say_goodbye(self, code: str, detail: str, retry: str, retry_after: float = 0) -> None:
-        """Say why, then close; in any case soon."""
-        if self.is_ending or self._socket.closed:
+    def _on_readable(self, _descriptor: int) -> None:
+        if self._sock is None:
             return
-        self.is_ending = True
-        bye = {"code": code, "detail": detail, "retry": retry, "retry_after": retry_after}
-        # Past the bound on purpose: nothing is queued after it.
-        self._socket.send(packet_of(Frame.of("bye", bye)))
-        if retry == "never":
-            # Engine.IO's own goodbye tells stock clients not to come back.
-            self._socket.send(engine_packet.Packet(engine_packet.CLOSE))
-        if self._socket.upgraded:
-            # The end of the queue: the WebSocket is closed once all is written. A client that
-            # polls takes what is queued with its next poll, and is forgotten by `abort`.
-            self._socket.queue.put(None)
-        # Not one of `timers`, which end with the session: this one ends the socket under it.
-        green.later(_GOODBYE_S, self.abort)
-
-    def begin_packet(self) -> None:
-        """Something that it sent is being handled."""
-        self._under_way += 1
-
-    def end_packet(self) -> None:
-        """It was answered."""
-        self._under_way -= 1
-        self.go_on_leaving()
-
-    def leave_when_quiet(self, code: str, detail: str, retry: str, retry_after: float) -> None:
-        """Say goodbye once all that was received of it is answered."""
-        if self._farewell is None:
-            self._farewell = (code, detail, retry, retry_after)
-            self._patient_until = time.monotonic() + _PATIENCE_S
-            self.go_on_leaving()
-
-    def go_on_leaving(self) -> None:
-        """Say the goodbye that waits, if it may be said; forget who polls and was told."""
-        if self._farewell is None or self._under_way:
+        try:
+            data = self._sock.recv(_READ_BYTES)
+        except BlockingIOError:
             return
-        if not self.is_ending:
-            if time.monotonic() > self._patient_until or not self._has_more():
-                self.say_goodbye(*self._farewell)
-        elif not self._socket.upgraded and self._socket.queue.empty():
-            self.abort()
+        except OSError:
+            data = b""
+        try:
+            self._take(data)
+        except Exception:  # noqa: BLE001 - the loop would forget the descriptor, and nobody else
+            _log.exception("transport failed")
+            self.abort("transport error")
 
-    def _has_more(self) -> bool:
-        websocket = getattr(self._socket, "websocket", None)
-        return bool(self._socket.posts or (websocket is not None and websocket.has_waiting))
+    def _take(self, data: bytes) -> None:
+        if not data:
+            self._hear_end()
+            return
+        reader = self._reader or _spare.take(self._max_message_bytes)
+        for event in reader.feed(data):
+            if not self.is_open:
+                if isinstance(event, frames.Close):
+                    self._hear_end()
+                continue
+            self._take_event(event)
+        if self._pong and self._buffer is None:
+            self._write_pong()
+        self._reader = None if reader.is_idle() else reader
+        if self._reader is None:
+            _spare.give(reader)
+        if self.is_open and self._owner.is_full():
+            self._stop_reading()
 
-    def abort(self) -> None:
-        """Close at once, whatever still waits."""
-        abort(self._socket)
+    def _take_event(self, event: frames.Event) -> None:
+        if isinstance(event, str):
+            self._owner.on_text(event)
+        elif isinstance(event, bytes):
+            self._owner.on_binary(event)
+        elif isinstance(event, frames.Ping):
+            # The newest is answered, after what came with it: a flood of them costs one write.
+            self._pong = frames.encode_pong(event.payload)
+        elif isinstance(event, frames.Close):
+            # Of the same message: its code is given back.
+            self._close(event.code, "")
+            self._end_reading("transport close")
+        elif isinstance(event, frames.ProtocolError):
+            self._close(event.close_code, event.reason)
+            self._end_reading("transport error")
 
-    def cancel_timers(self) -> None:
-        """Forget what was to come."""
-        for timer in self.timers:
-            timer.cancel()
-        self.timers.clear()
+    def _write_pong(self) -> None:
+        pong, self._pong = self._pong, b""
+        if self.is_open:
+            self._write_now(pong)
+
+    def _hear_end(self) -> None:
+        # The client sends nothing more; what waits for it may still arrive.
+        if self._is_writing_over or not self.is_closing:
+            self.abort("transport close", is_reset=not self.is_closing)
+        else:
+            self._stop_reading()
+            self._end_reading("transport close")
+
+    def _end_reading(self, reason: str) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._owner.on_over(reason)
+
+    # Ending.
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Write a close frame after all that waits, then end once the client has answered."""
+        if self.is_open:
+            self._close(code, reason)
+
+    def _close(self, code: int | None, reason: str) -> None:
+        # Who writes by `sender` must not write behind it.
+        self._owner.on_blocked(is_blocked=True)
+        frame = frames.encode_close(code, reason)
+        if self._buffer is None:
+            self._write_now(frame)
+        else:
+            self._keep(frame)
+        self.is_closing = True
+        if self._sock is not None and self._buffer is None:
+            self._finish_writing()
+        elif self._sock is not None:
+            green.later(_DRAIN_TIMEOUT_S, self.abort)
+
+    def _finish_writing(self) -> None:
+        # Closed at once, a reset for what was not read would overtake the close frame.
+        self._is_writing_over = True
+        green.later(_CLOSE_TIMEOUT_S, self.abort)
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.abort("transport close")
+            return
+        self.read_on()
+
+    def abort(self, reason: str = "transport close", *, is_reset: bool = True) -> None:
+        """End at once, whatever waits."""
+        if self._sock is None:
+            return
+        sock, self._sock = self._sock, None
+        for listener in (self._reading, self._writing):
+            if listener is not None:
+                green.unwatch(listener)
+        self._reading = self._writing = self._buffer = self._reader = None
+        self.queued_bytes = 0
+        if is_reset:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        sock.close()
+        self._owner.on_blocked(is_blocked=True)
+        self._end_reading(reason)
+        self._owner.on_released()
 
 
-def abort(socket: Any) -> None:
-    """Close an Engine.IO socket at once, whatever still waits."""
-    if socket.upgraded and hasattr(socket, "websocket"):
-        socket.websocket.abort()
-    elif not socket.closed:
-        socket.close(wait=False, abort=True)
+class _Spare:
+    """A reader of frames, shared by all connections that are between two frames."""
+
+    def __init__(self) -> None:
+        self._reader: frames.FrameReader | None = None
+
+    def take(self, max_message_bytes: int) -> frames.FrameReader:
+        """Give one that is between two frames."""
+        reader, self._reader = self._reader, None
+        if reader is None or reader.max_message_bytes != max_message_bytes:
+            return frames.FrameReader(max_message_bytes)
+        return reader
+
+    def give(self, reader: frames.FrameReader) -> None:
+        """Take it back."""
+        self._reader = reader
+
+
+_spare = _Spare()

@@ -73,6 +73,12 @@ def judge_handshake(environ: WSGIEnvironment) -> Refusal | None:
     return None
 
 
+def answer_handshake(key: str) -> bytes:
+    """Write the answer that makes a connection a WebSocket."""
+    digest = hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()
+    return _SWITCHING % base64.b64encode(digest)
+
+
 class WebSocket:
     """An open connection. One greenlet waits, any may send; engineio sets timeouts on `socket`."""
 
@@ -152,9 +158,8 @@ class WebSocket:
 
     def accept(self, key: str) -> None:
         """Answer the handshake; whether the client is still there shows in `wait`."""
-        digest = hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()
         try:
-            self._transmit(_SWITCHING % base64.b64encode(digest))
+            self._transmit(answer_handshake(key))
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             pass  # gone already, or not TCP

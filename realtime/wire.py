@@ -1,30 +1,28 @@
-"""Between Engine.IO and the gateway: sessions and messages come in here.
+"""Between Engine.IO and the gateway: sessions that begin with polling, and their upgrades.
 
 Takes over where python-engineio hands out a message, so that each packet is parsed strictly,
 handled in order and acked even when it is malformed; and mends what a stranger could use
 against us: sessions that never end, queues without a bound, handshakes that are none.
 """
 
-import re
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
+from engineio import packet as engine_packet
 from engineio.payload import Payload
 
-from core import json
 from realtime import green
-from realtime.transport import abort
+from realtime.connection import Connection
+from realtime.engine import Gate
+from realtime.room import Frame
+from realtime.socketio_text import LEAVE, Elsewhere, Malformed, Sent, read_packet
+from realtime.transport import Send
 from realtime.websocket import Green, WebSocket, WebSocketApp
 
 _log = structlog.get_logger(__name__)
 
 # So often one session may ask to connect, to whichever namespace.
 _MOST_TRIES = 20
-_EVENT = re.compile(r"2(?:/,)?(\d{0,15})(\[.*)\Z", re.DOTALL)
-_BINARY_EVENT = re.compile(r"5\d{1,2}-(?:/,)?(\d{0,15})\[")
-_MALFORMED = re.compile(r"2(?:/,)?(\d{0,15})")
-_OTHER_NAMESPACE = re.compile(r"0/[^,]")
 
 
 def plug_in_websocket(server: Any) -> None:
@@ -87,46 +85,86 @@ def _take_posts_in_turn(socket: Any) -> None:
     socket.handle_post_request = handle_in_turn
 
 
-def origin_check(origins: list[str]) -> Callable[[str, dict[str, Any]], bool]:
-    """Judge where a page comes from: the address that it calls, or one of `origins`."""
+class Polled:
+    """A session of Engine.IO's that began with polling: it carries what a `Connection` sends."""
 
-    def is_allowed(origin: str, environ: dict[str, Any]) -> bool:
-        scheme, host = environ.get("wsgi.url_scheme"), environ.get("HTTP_HOST")
-        return origin == f"{scheme}://{host}" or origin in origins
+    is_visited = False
 
-    return is_allowed
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether nothing can be sent any more."""
+        return bool(self._socket.closed or self._socket.closing)
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be sent."""
+        return int(self._socket.queue.queued_bytes)
+
+    def send_frame(self, frame: Frame) -> None:
+        """Send something that others may be sent, too."""
+        if frame.ready is None:
+            text = f'2["{frame.name}",{frame.json.decode()}]'
+            frame.ready = engine_packet.Packet(engine_packet.MESSAGE, text)
+        self._socket.send(frame.ready)
+
+    def send_text(self, text: str) -> None:
+        """Send a packet of Socket.IO."""
+        self._socket.send(engine_packet.Packet(engine_packet.MESSAGE, text))
+
+    def sender(self) -> Send | None:
+        """Give nothing: all goes by Engine.IO's queue."""
+        return None
+
+    def take_over(self, data: bytes, sent: int) -> None:
+        """Never be asked."""
+        raise NotImplementedError
+
+    def end(self, *, for_good: bool) -> None:
+        """Close, after all that waits; `for_good`: stock clients shall not come back."""
+        if for_good:
+            self._socket.send(engine_packet.Packet(engine_packet.CLOSE))
+        if self._socket.upgraded:
+            # The end of the queue: the WebSocket is closed once all is written. A client that
+            # polls takes what is queued with its next poll, and is forgotten by `abort`.
+            self._socket.queue.put(None)
+
+    def abort(self) -> None:
+        """Close at once, whatever still waits."""
+        abort(self._socket)
+
+    def has_more(self) -> bool:
+        """Tell whether something was received that was not handled yet."""
+        websocket = getattr(self._socket, "websocket", None)
+        return bool(self._socket.posts or (websocket is not None and websocket.has_waiting))
+
+    def forget_if_told(self) -> None:
+        """Forget who polls and took the goodbye."""
+        if not self._socket.upgraded and self._socket.queue.empty():
+            self.abort()
 
 
-class PacketHandler(Protocol):
-    """What becomes of connections and packets: the gateway."""
-
-    def on_connected(self, sid: str) -> None:
-        """A client was accepted, and has been told so."""
-
-    def on_packet(self, sid: str, name: str, args: list[Any], ack_id: str | None) -> None:
-        """A client sent an event."""
-
-    def on_malformed(self, sid: str, detail: str, ack_id: str | None) -> None:
-        """A client sent something that is no event."""
-
-    def on_gone(self, sid: str) -> None:
-        """A connection is over."""
-
-    def is_connected(self, sid: str) -> bool:
-        """Tell whether a client was accepted."""
+def abort(socket: Any) -> None:
+    """Close an Engine.IO socket at once, whatever still waits."""
+    if socket.upgraded and hasattr(socket, "websocket"):
+        socket.websocket.abort()
+    elif not socket.closed:
+        socket.close(wait=False, abort=True)
 
 
 class Wire:
-    """Stands between Engine.IO and the packet handler. `sid` names an Engine.IO session."""
+    """Stands between Engine.IO and the gateway. `sid` names a session."""
 
     def __init__(
-        self, server: Any, handler: PacketHandler, *, auth_timeout_s: float, max_queued_bytes: int
+        self, server: Any, gate: Gate, *, auth_timeout_s: float, max_queued_bytes: int
     ) -> None:
         self._server = server
         # What waits for a connection is judged, with a goodbye, at `max_queued_bytes`. This is
         # for what does not come from us: Engine.IO's and Socket.IO's own answers.
         self._max_bytes = 2 * max_queued_bytes
-        self._handler = handler
+        self._gate = gate
         self._auth_timeout_s = auth_timeout_s
         self._greeting: set[str] = set()
         self._is_leaving = False
@@ -143,7 +181,7 @@ class Wire:
         green.later(self._auth_timeout_s, self._close_stranger, sid)
 
     def _close_stranger(self, sid: str) -> None:
-        if not self._handler.is_connected(sid):
+        if self._gate.find(sid) is None:
             self._close(sid)
 
     def _close(self, sid: str) -> None:
@@ -161,7 +199,7 @@ class Wire:
             if socket.upgraded or not socket.closed
         ]
         for sid, socket in left:
-            if sid not in self._greeting and not self._handler.is_connected(sid):
+            if sid not in self._greeting and self._gate.find(sid) is None:
                 self._turn_away(socket)
         return not left
 
@@ -175,16 +213,17 @@ class Wire:
 
     def _on_close(self, sid: str, reason: str) -> None:
         try:
-            self._handler.on_gone(sid)
+            self._gate.on_gone(sid)
         except Exception:  # noqa: BLE001 - or the library would never forget the client
             _log.exception("disconnect handler failed")
         self._server._handle_eio_disconnect(sid, reason)
 
     def _on_message(self, sid: str, data: Any) -> None:
-        if not self._handler.is_connected(sid):
+        connection = self._gate.find(sid)
+        if connection is None:
             self._greet(sid, data)
         elif isinstance(data, str):
-            self._take(sid, data)
+            self._take(sid, connection, data)
 
     def _greet(self, sid: str, data: Any) -> None:
         if self._is_leaving:
@@ -208,8 +247,8 @@ class Wire:
         if self._is_closed(sid):
             # It was closed while the token was looked up: the library has forgotten it already.
             self._on_close(sid, "transport close")
-        elif self._handler.is_connected(sid):
-            self._handler.on_connected(sid)
+        elif (connection := self._gate.find(sid)) is not None:
+            self._gate.on_connected(connection)
 
     def _is_closed(self, sid: str) -> bool:
         socket = self._server.eio.sockets.get(sid)
@@ -222,28 +261,14 @@ class Wire:
         socket.session["tries"] = socket.session.get("tries", 0) + 1
         return int(socket.session["tries"]) <= _MOST_TRIES
 
-    def _take(self, sid: str, data: str) -> None:
-        event = _EVENT.match(data)
-        if event is not None:
-            ack_id, body = event[1] or None, event[2]
-            self._parse(sid, ack_id, body)
-        elif binary := _BINARY_EVENT.match(data):
-            self._handler.on_malformed(sid, "Binary data is not taken.", binary[1] or None)
-        elif data.startswith("1"):
+    def _take(self, sid: str, connection: Connection, data: str) -> None:
+        packet = read_packet(data)
+        if isinstance(packet, Sent):
+            self._gate.on_packet(connection, packet.name, packet.args, packet.ack_id)
+        elif isinstance(packet, Malformed):
+            self._gate.on_malformed(connection, packet.detail, packet.ack_id)
+        elif packet is LEAVE:
             self._close(sid)
-        elif _OTHER_NAMESPACE.match(data) and self._may_try(sid):
+        elif isinstance(packet, Elsewhere) and self._may_try(sid):
             # The library refuses it, in the words of the protocol.
             self._server._handle_eio_message(sid, data)
-        elif malformed := _MALFORMED.match(data):
-            self._handler.on_malformed(sid, "This is no Socket.IO event.", malformed[1] or None)
-
-    def _parse(self, sid: str, ack_id: str | None, body: str) -> None:
-        try:
-            items = json.loads(body)
-        except json.JsonError:
-            self._handler.on_malformed(sid, "The packet is not JSON.", ack_id)
-            return
-        if not items or not isinstance(items[0], str):
-            self._handler.on_malformed(sid, "The packet has no event name.", ack_id)
-            return
-        self._handler.on_packet(sid, items[0], items[1:], ack_id)

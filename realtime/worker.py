@@ -26,7 +26,7 @@ from gunicorn.workers.base import Worker
 
 if TYPE_CHECKING:
     from realtime.drain import Drain
-    from realtime.green_server import Listener
+    from realtime.green_server import Guests, Listener
 
 BACKLOG = 4096
 # The master kills a worker that has not shown itself for so long.
@@ -41,6 +41,7 @@ class Program(Protocol):
 
     drain: "Drain"
     most_connections: int
+    guests: "Guests"
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """Answer a request."""
@@ -91,7 +92,7 @@ class FanfareWorker(Worker):  # type: ignore[misc] # gunicorn ships no types
         green.spawn(self._beat, program, end)
         if self.age == 1:
             program.tell_ready(listener.getsockname()[1])
-        green_server.serve(listener, program, program.most_connections)
+        green_server.serve(listener, program, program.most_connections, program.guests)
 
     def _take_listener(self) -> "Listener":
         from realtime.green_server import Listener  # noqa: PLC0415 - imports eventlet

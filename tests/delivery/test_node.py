@@ -691,7 +691,7 @@ class TestSubscribe:
             world.node.subscribe(watcher, {STREAM: Wish()}, 1, answer)
         world.publish(1)
 
-        assert not world.hub._held
+        assert not world.hub.is_held(STREAM, watcher)
 
     def test_access_lost_during_the_read_is_not_answered_and_not_followed(self, world):
         """Whoever ends the subscription meanwhile wins."""
@@ -932,8 +932,7 @@ class TestHub:
         live = hub.drop(STREAM, watcher)
 
         assert (first, held, live) == (False, True, True)
-        assert not hub._held
-        assert not hub._live
+        assert not hub.is_watched(STREAM)
 
 
 class TestTwoNodes:

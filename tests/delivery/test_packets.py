@@ -12,12 +12,13 @@ from flask_socketio import SocketIO
 
 from core.callers import Caller
 from core.errors import NotFoundError
+from realtime.connection import Connection, ConnectionLimits
 from realtime.gateway import Gateway, GatewayLimits, Parts
 from realtime.handlers import HANDLERS
 from realtime.hub import Hub
 from realtime.presence import Presence, PresenceLimits
 from realtime.presence_memory import MemoryPresence
-from realtime.transport import Connection, ConnectionLimits
+from realtime.wire import Polled
 from tests.delivery.raw import RawSocket
 from tests.delivery.reader import Reader
 from tests.delivery.world import Room
@@ -142,7 +143,7 @@ class FakeSocket:
     """An Engine.IO socket that keeps what is sent."""
 
     def __init__(self) -> None:
-        self.closed = False
+        self.closed = self.closing = False
         self.queue = SimpleNamespace(queued_bytes=0)
         self.sent: list[str] = []
 
@@ -184,10 +185,10 @@ class TestTheGateway:
     @pytest.fixture
     def connection(self, socket: FakeSocket) -> Connection:
         caller = Caller("u", "ada", "s", True, 2**53)
-        return Connection(socket, caller, ConnectionLimits(2**20, 1000, 10))
+        return Connection(Polled(socket), caller, ConnectionLimits(2**20, 1000, 10))
 
     def make_gateway(self, connection: Connection, handlers: Any, db: Any = None) -> Gateway:
-        limits = GatewayLimits(ConnectionLimits(2**20, 1000, 10), 10, 65_536, 10, 25, 20)
+        limits = GatewayLimits(ConnectionLimits(2**20, 1000, 10), 10, 65_536, 10, 2**20, 25, 20)
         nobody = Presence(MemoryPresence(), emit_nothing, PresenceLimits())
         parts: Any = Parts(db, FakeNode(), nobody, None, None, None, "node", limits)  # type: ignore[arg-type]
         gateway = Gateway(SocketIO(Flask(__name__), async_mode="threading"), parts, handlers)
@@ -208,7 +209,7 @@ class TestTheGateway:
         handlers: dict[str, Any] = {"typing": fail}
         gateway = self.make_gateway(connection, handlers)
 
-        gateway.on_packet("sid", "typing", [{"channel": "a"}], "5")
+        gateway.on_packet(connection, "typing", [{"channel": "a"}], "5")
 
         assert len(socket.sent) == 1
         assert socket.sent[0].startswith("35[")
@@ -234,7 +235,7 @@ class TestTheGateway:
         if name == "resume":
             argument = {"positions": {"user:me": {"offset": 0, "epoch": "e"}}}
 
-        gateway.on_packet("sid", name, [argument], "5")
+        gateway.on_packet(connection, name, [argument], "5")
 
         assert gateway.parts.node.watched == []
 

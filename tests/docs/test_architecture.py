@@ -8,7 +8,7 @@ import pytest
 import app
 from core.services import accounts, callers, history, notifications
 from core.store import channels
-from realtime import node, track, transport
+from realtime import connection, node, track
 from tests.docs.pages import read, rows
 from tests.support.tree import ROOT
 
@@ -23,7 +23,7 @@ SENTENCES = {
         f"all watched streams, {node._COMPARE_AT_ONCE} in one query",
         f"the node waits {node._PATIENCE_S * 1000:g} ms for the earlier one",
         f"hints that came early, at most {track._MOST_EARLY}",
-        f"by force after {transport._GOODBYE_S:g} seconds",
+        f"by force after {connection._GOODBYE_S:g} seconds",
         f"pages end at {history.MAX_PAGE_BYTES // 1024} KiB",
         f"kept as it was sent ({app._PAGE_CACHE_BYTES // MIB} MiB in all)",
     ],

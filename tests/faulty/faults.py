@@ -16,13 +16,13 @@ from core.services.history import Wish
 from core.store import log
 from core.store.database import Write
 from realtime import green, handlers
+from realtime.connection import Connection
 from realtime.follower import Follower
 from realtime.followers import Followers
 from realtime.gateway import Gateway
 from realtime.hub import Frame, Hub, Watcher
 from realtime.node import Node
 from realtime.sse import SseStream
-from realtime.transport import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +155,11 @@ def _count_no_subscriptions() -> None:
 
 
 def _queue_without_a_bound() -> None:
-    def broken(self: Connection, packet: Any) -> bool:
-        if not (self.is_ending or self._socket.closed):
-            self._socket.queue.max_bytes = 2**40
-            self._socket.send(packet)
-        return True
+    def has_room(self: Connection, _size: int) -> bool:
+        return not self.is_over()
 
-    _replace(Connection, "_send", lambda _: broken)
+    _replace(Connection, "_has_room_for", lambda _: has_room)
+    _replace(Connection, "cut", lambda _: lambda _self: None)
 
 
 def _show_signals_to_their_maker() -> None:

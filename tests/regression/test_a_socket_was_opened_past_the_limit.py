@@ -32,7 +32,7 @@ PATHS = [
 def judge(query: str, headers: dict[str, str] | None = None, *, serves_polling: bool = True) -> str:
     """Ask the guard alone."""
     heard: list[str] = []
-    terms = Terms("n1", serves_polling, lambda: False)
+    terms = Terms("n1", serves_polling, lambda: False, [], lambda *_: heard.append("opened"))
     app = guard_handshakes(lambda *_: [b"passed"], terms)
     environ = {"PATH_INFO": "/socket.io/", "QUERY_STRING": query, "REQUEST_METHOD": "GET"}
     app({**environ, **(headers or {})}, lambda status, _headers: heard.append(status))

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import eventlet
 from engineio import packet
 
+from realtime.connection import Connection, ConnectionLimits
 from realtime.green import ByteQueue
 from realtime.hub import Frame
-from realtime.transport import Connection, ConnectionLimits
+from realtime.wire import Polled
 from tests.regression.wires import open_websocket, read_to_the_end
 from tests.support.client import registered
 
@@ -25,7 +26,7 @@ class FakeSocket:
     """An Engine.IO socket for which something waits."""
 
     def __init__(self, queued_bytes: int) -> None:
-        self.closed = False
+        self.closed = self.closing = False
         self.upgraded = True
         self.queue = SimpleNamespace(queued_bytes=queued_bytes, put=lambda _end: None)
         self.sent: list[str] = []
@@ -75,7 +76,7 @@ class TestAnswers:
 class TestSignals:
     def test_half_of_the_room_is_kept_for_events(self):
         socket = FakeSocket(ROOM // 2)
-        connection = Connection(socket, None, LIMITS)  # type: ignore[arg-type] # nobody asks who
+        connection = Connection(Polled(socket), None, LIMITS)  # type: ignore[arg-type] # nobody asks who
         connection.deliver_signal(Frame.of("signal", 1))
         connection.deliver(Frame.of("event", 2))
 
@@ -83,7 +84,7 @@ class TestSignals:
 
     def test_below_it_they_pass(self):
         socket = FakeSocket(ROOM // 2 - 1)
-        connection = Connection(socket, None, LIMITS)  # type: ignore[arg-type] # nobody asks who
+        connection = Connection(Polled(socket), None, LIMITS)  # type: ignore[arg-type] # nobody asks who
         connection.deliver_signal(Frame.of("signal", 1))
 
         assert socket.sent == ['2["signal",1]']

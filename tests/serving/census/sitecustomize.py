@@ -14,7 +14,9 @@ from pathlib import Path
 SIGNAL = signal.SIGRTMIN + 5
 NAMES = {
     "realtime.follower.Follower",
-    "realtime.transport.Connection",
+    "realtime.connection.Connection",
+    "realtime.engine.Session",
+    "realtime.transport.Transport",
     "realtime.websocket.WebSocket",
     "engineio.socket.Socket",
     "eventlet.greenio.base.GreenSocket",

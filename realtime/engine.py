@@ -1,0 +1,385 @@
+"""Engine.IO and Socket.IO over a WebSocket from the start: sessions, pings, who may come in.
+
+A session is an object, not a greenlet: one greenlet runs while its packets are handled, one after
+the other, and one pings everybody. Sessions that begin with polling are `wire.py`'s.
+"""
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from core import json
+from core.errors import FanfareError
+from core.ids import new_id
+from realtime import frames, green
+from realtime.connection import Connection
+from realtime.room import Frame
+from realtime.socketio_text import (
+    LEAVE,
+    Elsewhere,
+    Hello,
+    Malformed,
+    Packet,
+    Sent,
+    read_hello,
+    read_packet,
+)
+from realtime.transport import Send, Transport
+
+_log = structlog.get_logger(__name__)
+
+# So often one session may ask to connect, to whichever namespace.
+_MOST_TRIES = 20
+# Packets that wait for their turn, before no more is read.
+_MOST_WAITING = 64
+# The parts of a ping interval in which everybody is visited once.
+_SLOTS = 25
+_LEAST_TICK_S = 0.005
+_PING = frames.encode_text("2")
+# Engine.IO's own goodbye: stock clients do not come back after it.
+_GOODBYE = frames.encode_text("1")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTerms:
+    """Times and sizes, as clients are told them."""
+
+    ping_interval_s: float
+    ping_timeout_s: float
+    max_packet_bytes: int
+    max_queued_bytes: int
+    auth_timeout_s: float
+
+
+class Gate(Protocol):
+    """What becomes of clients and their packets: the gateway. Only `on_gone` must not wait."""
+
+    def admit(self, carrier: Any, auth: object, name: str) -> Connection:
+        """Let a client in.
+
+        Raises:
+            FanfareError.
+        """
+
+    def find(self, name: str) -> Connection | None:
+        """Look a client up that was accepted."""
+
+    def on_connected(self, connection: Connection) -> None:
+        """A client was accepted, and has been told so."""
+
+    def on_packet(
+        self, connection: Connection, name: str, args: list[Any], ack_id: str | None
+    ) -> None:
+        """A client sent an event."""
+
+    def on_malformed(self, connection: Connection, detail: str, ack_id: str | None) -> None:
+        """A client sent something that is no event."""
+
+    def on_gone(self, name: str) -> None:
+        """A connection is over."""
+
+    def look_ahead(self, connection: Connection, seconds: float) -> None:
+        """See to what is due in so long."""
+
+
+class Session:
+    """One client, from its handshake to its end. It carries what a `Connection` sends."""
+
+    __slots__ = (
+        "_engine", "_is_greeting", "_tries", "_waiting", "connection", "name", "pinged_at", "slot",
+        "transport",
+    )  # fmt: skip
+
+    is_visited = True
+
+    def __init__(self, engine: "Engine", sock: Any) -> None:
+        self._engine = engine
+        self._waiting: deque[str] | None = None  # not None: they are being handled
+        self._is_greeting = False
+        self._tries = 0
+        self.name = ""
+        self.connection: Connection | None = None
+        self.pinged_at = 0.0  # 0: no pong is waited for
+        self.slot = 0
+        self.transport = Transport(sock, self, engine.terms.max_packet_bytes)
+
+    # What it carries.
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether nothing can be sent any more."""
+        return not self.transport.is_open
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be sent."""
+        return self.transport.queued_bytes
+
+    def send_frame(self, frame: Frame) -> None:
+        """Send something that others may be sent, too."""
+        self.transport.write(frame.wire)
+
+    def send_text(self, text: str) -> None:
+        """Send a packet of Socket.IO."""
+        self.transport.write(frames.encode_text("4" + text))
+
+    def sender(self) -> Send | None:
+        """Give what writes straight to the system; None while something waits."""
+        return self.transport.sender()
+
+    def take_over(self, data: bytes, sent: int) -> None:
+        """Go on with frames of which `sender` has sent a part."""
+        self.transport.take_over(data, sent)
+
+    def end(self, *, for_good: bool) -> None:
+        """Close, after all that waits; `for_good`: stock clients shall not come back."""
+        if for_good:
+            self.transport.write(_GOODBYE)
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.transport.abort("server abort")
+
+    def has_more(self) -> bool:
+        """Tell whether something was received that was not handled yet."""
+        return bool(self._waiting) or (self.transport.is_open and self.transport.has_unread())
+
+    def forget_if_told(self) -> None:
+        """Forget a client that took its goodbye: the transport does."""
+
+    # What the transport tells.
+
+    def on_text(self, text: str) -> None:
+        """Take a packet of Engine.IO."""
+        kind = text[:1]
+        if kind == "4":
+            self._take(text[1:])
+        elif kind == "3":
+            self.pinged_at = 0.0
+        elif kind == "1":
+            self.transport.close()
+        elif not kind.isdecimal():
+            self.transport.close(frames.PROTOCOL_ERROR, "this is no packet of Engine.IO")
+
+    def on_binary(self, data: bytes) -> None:
+        """Take bytes: attachments of what was refused, or a stranger's."""
+        if self.connection is None and data:
+            self.end(for_good=True)
+
+    def is_full(self) -> bool:
+        """Tell whether enough packets wait."""
+        return self._waiting is not None and len(self._waiting) >= _MOST_WAITING
+
+    def on_blocked(self, *, is_blocked: bool) -> None:
+        """Tell the connection how it can be written to."""
+        if self.connection is not None:
+            self.connection.on_blocked(is_blocked=is_blocked)
+
+    def on_over(self, _reason: str) -> None:
+        """Let go of the connection; not within the loop, for there may be much to do."""
+        if self.name:
+            green.run(self._engine.gate.on_gone, self.name)
+
+    def on_released(self) -> None:
+        """Be forgotten."""
+        self._engine.forget(self)
+
+    # Its packets, in order.
+
+    def _take(self, text: str) -> None:
+        if self._waiting is not None:
+            self._waiting.append(text)
+        else:
+            self._waiting = deque((text,))
+            green.run(self._handle_all)
+
+    def _handle_all(self) -> None:
+        waiting: Any = self._waiting
+        handled = 0
+        try:
+            while waiting and self.transport.is_open:
+                self._handle(waiting.popleft())
+                handled += 1
+                if handled % _MOST_WAITING == 0:
+                    green.sleep(0)
+                if not waiting:
+                    self.transport.read_on()
+        except Exception:  # noqa: BLE001 - one client's packet must not end more than its client
+            _log.exception("session failed")
+            self.transport.close(1011)
+        finally:
+            self._waiting = None
+
+    def _handle(self, text: str) -> None:
+        if self.connection is None:
+            self._greet(text)
+            return
+        packet = read_packet(text)
+        if packet is not None:
+            self._handle_packet(self.connection, packet)
+
+    def _handle_packet(self, connection: Connection, packet: Packet) -> None:
+        if isinstance(packet, Sent):
+            self._engine.gate.on_packet(connection, packet.name, packet.args, packet.ack_id)
+        elif isinstance(packet, Malformed):
+            self._engine.gate.on_malformed(connection, packet.detail, packet.ack_id)
+        elif packet is LEAVE:
+            self.end(for_good=True)
+        elif isinstance(packet, Elsewhere) and self._may_try():
+            self._refuse_namespace(packet.namespace)
+
+    # Coming in.
+
+    def _greet(self, text: str) -> None:
+        if self._engine.is_leaving:
+            return  # `leave` closes it
+        hello = read_hello(text)
+        if hello is None or not self._may_try():
+            self.end(for_good=True)
+        elif isinstance(hello, Elsewhere):
+            self._refuse_namespace(hello.namespace)
+        else:
+            self._is_greeting = True
+            try:
+                self._let_in(hello)
+            finally:
+                self._is_greeting = False
+
+    def _let_in(self, hello: Hello) -> None:
+        name = new_id()
+        gate = self._engine.gate
+        try:
+            connection = gate.admit(self, hello.auth, name)
+        except FanfareError as error:
+            data = {"code": error.code, "detail": error.detail}
+            refusal = json.dumps({"message": error.detail, "data": data})
+            self.send_text("4" + refusal.decode())
+            return
+        self.name, self.connection = name, connection
+        if self.is_closed:
+            # It was closed while the token was looked up, and `on_over` knew of no connection.
+            gate.on_gone(name)
+            return
+        self.send_text(f'0{{"sid":"{name}"}}')
+        gate.on_connected(connection)
+
+    def _may_try(self) -> bool:
+        self._tries += 1
+        return self._tries <= _MOST_TRIES
+
+    def _refuse_namespace(self, namespace: str) -> None:
+        refusal = frames.encode_text(f'44{namespace},{{"message":"Invalid namespace"}}')
+        if self.queued_bytes + len(refusal) <= self._engine.terms.max_queued_bytes:
+            self.transport.write(refusal)
+
+    def turn_away(self) -> None:
+        """Close a stranger while the node ends: it comes back, elsewhere."""
+        if self.connection is None and not self._is_greeting:
+            self.transport.close()
+
+
+class Engine:
+    """The sessions of this process that are WebSockets from the start."""
+
+    def __init__(self, gate: Gate, terms: EngineTerms, make_name: Any) -> None:
+        self.gate = gate
+        self.terms = terms
+        self.is_leaving = False
+        self._make_name = make_name
+        # Who is pinged together. What is left of an interval is told by the place.
+        self._slots: list[set[Session]] = [set() for _ in range(_SLOTS)]
+        self._at = 0
+        self._number = 0
+        # When, and in which place, pongs began to be waited for.
+        self._pinged: deque[tuple[float, int]] = deque()
+        self._strangers: deque[tuple[float, Session]] = deque()
+        self._is_turning = False
+
+    def __len__(self) -> int:
+        """Count the sessions, strangers' too."""
+        return self._number
+
+    def open(self, sock: Any, greeting: bytes) -> None:
+        """Begin a session on a socket; `greeting` is the answer to its handshake."""
+        session = Session(self, sock)
+        session.slot = (self._at - 1) % _SLOTS
+        self._slots[session.slot].add(session)
+        self._number += 1
+        self._strangers.append((time.monotonic() + self.terms.auth_timeout_s, session))
+        session.transport.write(greeting + frames.encode_text(self._open_packet()))
+        if not self._is_turning:
+            self._is_turning = True
+            green.spawn(self._turn_for_ever)
+
+    def _open_packet(self) -> str:
+        terms = self.terms
+        told = {
+            "sid": self._make_name(),
+            "upgrades": [],
+            "pingTimeout": int(terms.ping_timeout_s * 1000),
+            "pingInterval": int(terms.ping_interval_s * 1000),
+            "maxPayload": terms.max_packet_bytes,
+        }
+        return "0" + json.dumps(told).decode()
+
+    def forget(self, session: Session) -> None:
+        """Let go of a session that is over."""
+        self._slots[session.slot].remove(session)
+        self._number -= 1
+
+    def leave(self) -> bool:
+        """Let nobody connect any more; tell whether no session is left."""
+        self.is_leaving = True
+        for slot in self._slots:
+            for session in list(slot):
+                session.turn_away()
+        return not len(self)
+
+    # The wheel.
+
+    def _turn_for_ever(self) -> None:
+        tick_s = max(_LEAST_TICK_S, self.terms.ping_interval_s / _SLOTS)
+        due = time.monotonic()
+        while True:
+            due = max(due + tick_s, time.monotonic())
+            green.sleep(due - time.monotonic())
+            try:
+                self._turn(time.monotonic())
+            except Exception:  # noqa: BLE001 - the others have to be pinged
+                _log.exception("pings failed")
+
+    def _turn(self, now: float) -> None:
+        self._close_strangers(now)
+        self._close_silent(now - self.terms.ping_timeout_s)
+        green.let_idle_go()
+        self._at = (self._at + 1) % _SLOTS
+        self._pinged.append((now, self._at))
+        for session in list(self._slots[self._at]):
+            self._visit(session, now)
+
+    def _close_silent(self, late: float) -> None:
+        while self._pinged and self._pinged[0][0] <= late:
+            _, slot = self._pinged.popleft()
+            for session in list(self._slots[slot]):
+                if session.pinged_at and session.pinged_at <= late:
+                    _log.info("ping timeout", session=session.name)
+                    session.transport.close(1001, "ping timeout")
+
+    def _visit(self, session: Session, now: float) -> None:
+        if session.is_closed:
+            return
+        if not session.pinged_at:
+            session.pinged_at = now
+            session.transport.write(_PING)
+        if session.connection is not None:
+            self.gate.look_ahead(session.connection, 2 * self.terms.ping_interval_s)
+
+    def _close_strangers(self, now: float) -> None:
+        while self._strangers and self._strangers[0][0] <= now:
+            _, session = self._strangers.popleft()
+            if session.connection is None:
+                session.end(for_good=True)

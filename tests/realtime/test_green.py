@@ -1,0 +1,95 @@
+"""Greenlets that are used again: each piece of work is done once, and nothing is held by them."""
+
+import gc
+import weakref
+
+import eventlet
+import pytest
+
+from realtime import green
+
+
+class Thing:
+    """Something to hold."""
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    with eventlet.Timeout(20):
+        yield
+
+
+def settle() -> None:
+    for _ in range(5):
+        eventlet.sleep(0)
+
+
+class TestRun:
+    def test_everything_is_done_once_and_in_order(self):
+        done: list[int] = []
+        for number in range(1000):
+            green.run(done.append, number)
+        settle()
+
+        assert done == list(range(1000))
+
+    def test_work_that_waits_holds_nobody_up(self):
+        done: list[str] = []
+
+        def slow() -> None:
+            eventlet.sleep(0.02)
+            done.append("slow")
+
+        green.run(slow)
+        green.run(done.append, "quick")
+        while len(done) < 2:
+            eventlet.sleep(0.001)
+
+        assert done == ["quick", "slow"]
+
+    def test_work_that_fails_is_logged_and_its_greenlet_goes_on(self):
+        done: list[int] = []
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        before = green.count_greenlets()
+        for number in range(10):
+            green.run(fail)
+            green.run(done.append, number)
+            settle()
+
+        assert done == list(range(10))
+        assert green.count_greenlets() == before
+
+    def test_idle_ones_hold_nothing_of_what_they_did(self):
+        """A greenlet holds its first arguments to its end, if they are not taken from it."""
+        things = [Thing() for _ in range(20)]
+        seen = [weakref.ref(thing) for thing in things]
+
+        def hold(_thing: Thing) -> None:
+            eventlet.sleep(0.001)
+
+        for thing in things:
+            green.run(hold, thing)
+        del thing
+        things.clear()
+        eventlet.sleep(0.05)
+        gc.collect()
+
+        assert [ref() for ref in seen] == [None] * 20
+
+    def test_idle_ones_are_let_go_in_time(self):
+        def wait() -> None:
+            eventlet.sleep(0.001)
+
+        for _ in range(100):
+            green.run(wait)
+        eventlet.sleep(0.05)
+        many = len(green._idle)
+        for _ in range(10):
+            green.let_idle_go()
+            settle()
+
+        assert many >= 100
+        assert len(green._idle) <= 1
