@@ -1,6 +1,6 @@
 """The log over HTTP: reading pages of it, and publishing to it."""
 
-from typing import Any
+from itertools import groupby
 
 from flask import Response, request
 
@@ -19,7 +19,8 @@ from core.errors import (
     describe,
 )
 from core.events import Event
-from core.services import history, publish
+from core.pages import Json
+from core.services import history, intents, publish
 
 api = Api("events")
 
@@ -90,18 +91,51 @@ def _signal(caller: Caller, draft: publish.Draft) -> None:
 )
 def publish_many(caller: Caller, body: schemas.PublishMany) -> Response:
     """Publish up to 100 events, in order, each with an outcome of its own."""
-    return ok({"outcomes": [_publish_one(caller, item) for item in body.events]})
+    outcomes: list[Json] = []
+    for is_signal, items in groupby(body.events, key=lambda item: item.ephemeral):
+        publish_run = _signal_run if is_signal else _log_run
+        outcomes += publish_run(caller, [publish.Draft(**item.model_dump()) for item in items])
+    return ok({"outcomes": outcomes})
 
 
-def _publish_one(caller: Caller, item: schemas.StreamEventCreate) -> dict[str, Any]:
-    draft = publish.Draft(**item.model_dump())
+def _signal_run(caller: Caller, drafts: list[publish.Draft]) -> list[Json]:
+    return [_try_to_signal(caller, draft) for draft in drafts]
+
+
+def _try_to_signal(caller: Caller, draft: publish.Draft) -> Json:
     parts().let_others_run()
     try:
         parts().limits.take("write", caller.user_id)
-        if draft.ephemeral:
-            _signal(caller, draft)
-            return {"ok": True}
-        done = publish.publish(parts().db, caller, draft, max_bytes=parts().max_event_bytes)
+        _signal(caller, draft)
     except FanfareError as error:
-        return {"ok": False, "error": describe(error)}
+        return _refused(error)
+    return {"ok": True}
+
+
+def _log_run(caller: Caller, drafts: list[publish.Draft]) -> list[Json]:
+    wanted = [_try_to_intend(caller, draft) for draft in drafts]
+    intents.log_all(parts().db, [one for one in wanted if isinstance(one, intents.Intent)])
+    return [_outcome(one) for one in wanted]
+
+
+def _try_to_intend(caller: Caller, draft: publish.Draft) -> intents.Intent | FanfareError:
+    parts().let_others_run()
+    try:
+        parts().limits.take("write", caller.user_id)
+        return publish.intend(caller, draft, max_bytes=parts().max_event_bytes)
+    except FanfareError as error:
+        return error
+
+
+def _outcome(wanted: intents.Intent | FanfareError) -> Json:
+    try:
+        if isinstance(wanted, FanfareError):
+            raise wanted
+        done = publish.published(wanted)
+    except FanfareError as error:
+        return _refused(error)
     return {"ok": True, "event": json.Raw(done.event.json), "replayed": done.replayed}
+
+
+def _refused(error: FanfareError) -> Json:
+    return {"ok": False, "error": describe(error)}

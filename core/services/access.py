@@ -72,9 +72,21 @@ def postable(conn: Connection, caller: Caller, ref: str) -> Access:
         NotFoundError, ForbiddenError.
     """
     found = readable(conn, caller, ref)
-    if not permissions.may_post(found.role):
-        raise ForbiddenError("Only members may post to this channel.")
+    check_may_post(caller, found.channel.kind, found.role)
     return found
+
+
+def check_may_post(caller: Caller, kind: str | None, role: str | None) -> None:
+    """Hold the caller to what may be posted to: a channel of a kind (None: there is none).
+
+    Raises:
+        NotFoundError, ForbiddenError.
+    """
+    acts_as = effective_role(caller, kind, role) if kind else None
+    if kind is None or not permissions.may_read(kind, acts_as):
+        raise NotFoundError("There is no such channel.")
+    if not permissions.may_post(acts_as):
+        raise ForbiddenError("Only members may post to this channel.")
 
 
 def moderated(conn: Connection, caller: Caller, ref: str) -> Access:
@@ -101,17 +113,6 @@ def postable_stream(conn: Connection, caller: Caller, stream: str) -> str:
     if kind == "user" and ref in ("me", caller.user_id):
         return user_stream(caller.user_id)
     raise NotFoundError("There is no such stream.")
-
-
-def check_postable(conn: Connection, caller: Caller, stream: str) -> None:
-    """Hold the caller to what may be posted to, by the full name of a stream.
-
-    Raises:
-        NotFoundError, ForbiddenError.
-    """
-    kind, _, ref = stream.partition(":")
-    if kind == "channel":
-        postable(conn, caller, ref)
 
 
 def resolve_as_server(conn: Connection, stream: str) -> str:

@@ -1,23 +1,27 @@
 """Messages of a channel: writing, editing, deleting, paging."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row
 
 from core import json, permissions
 from core.callers import Caller
-from core.errors import ForbiddenError, InvalidError, NotFoundError
-from core.events import Event, channel_stream
+from core.errors import ForbiddenError, NotFoundError
+from core.events import Event
 from core.ids import new_id
 from core.pages import Json, Page, PageRequest
-from core.services import access
-from core.services.publish import check_size, log_event
+from core.services import access, intents
+from core.services.intents import Content, Intent, Spot
+from core.services.publish import check_bytes, check_size, digest_of, log_event
 from core.services.users import Expect
 from core.store import log
 from core.store import messages as store
 from core.store.database import Database, Write
 from core.times import now_ms
+
+_CREATED = "message.created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,60 +63,54 @@ def create(
         NotFoundError, ForbiddenError, TooLargeError, InvalidError,
         ConflictError: the key was used for another message.
     """
-    data = None if draft.data is None else json.dumps(draft.data)
-    check_size(draft.body.encode() + (data or b""), max_bytes)
-    try:
-        with db.write() as write:
-            channel_id = access.postable(write.conn, caller, ref).id
-            posted = _post(write, caller, channel_id, draft, data)
-            # Judged again with the stream's lock held: nobody leaves, or is removed, in between.
-            access.postable(write.conn, caller, channel_id)
-            _check_reply(write, channel_id, draft.reply_to)
-            return posted
-    except log.ReplayedError as replay:
-        with db.read() as conn:
-            access.postable(conn, caller, ref)
-        return Posted(json.loads(replay.event.data), replay.event, replayed=True)
+    intent = intend(caller, ref, draft, max_bytes=max_bytes)
+    intents.log_all(db, [intent])
+    event = intent.get_event()
+    return Posted(json.loads(event.data), event, intent.is_replay)
 
 
-def _check_reply(write: Write, channel_id: str, reply_to: str | None) -> None:
-    if reply_to is not None and store.find(write.conn, channel_id, reply_to) is None:
-        raise InvalidError.of("reply_to", "there is no such message in this channel")
+def intend(caller: Caller, ref: str, draft: MessageDraft, *, max_bytes: int) -> Intent:
+    """Make of a draft what can be logged together with others.
+
+    Raises:
+        TooLargeError.
+    """
+    data = b"" if draft.data is None else json.dumps(draft.data)
+    size = len(draft.body.encode()) + len(data)
+    check_bytes(size, max_bytes)
+    return Intent(
+        caller,
+        f"channel:{ref}",
+        _CREATED,
+        partial(_content, caller, draft, data.decode() or None),
+        size=2 * size,  # in the log, and among the messages
+        key=draft.key,
+        digest=_digest(draft) if draft.key else None,
+        reply_to=draft.reply_to,
+    )
 
 
-def _post(
-    write: Write, caller: Caller, channel_id: str, draft: MessageDraft, data: bytes | None
-) -> Posted:
-    now = now_ms()
+def _digest(draft: MessageDraft) -> str:
+    return digest_of(_CREATED, [draft.body, draft.data, draft.reply_to])
+
+
+def _content(caller: Caller, draft: MessageDraft, data: str | None, spot: Spot) -> Content:
     values: Json = {
         "id": new_id(),
-        "channel_id": channel_id,
+        "channel_id": spot.stream.removeprefix("channel:"),
         "author_id": caller.user_id,
         "body": draft.body,
-        "data": None if data is None else data.decode(),
+        "data": data,
         "reply_to": draft.reply_to,
         "key": draft.key,
-        "created_ms": now,
+        "created_ms": spot.at_ms,
         "edited_ms": None,
         "deleted_ms": None,
+        "offset": spot.offset,
+        "version": spot.offset,
     }
-
-    def render(offset: int) -> Json:
-        values.update(offset=offset, version=offset)
-        return store.render(**values, author_username=caller.username)
-
-    event = log_event(
-        write,
-        channel_stream(channel_id),
-        "message.created",
-        render,
-        actor=caller.user_id,
-        at_ms=now,
-        key=draft.key,
-        asked=[draft.body, draft.data, draft.reply_to],
-    )
-    store.add(write, values)
-    return Posted(json.loads(event.data), event)
+    rendered = store.render(**values, author_username=caller.username)
+    return Content(json.dumps(rendered).decode(), values)
 
 
 def get_message(db: Database, caller: Caller, ref: str, message_id: str) -> Any:

@@ -1,4 +1,8 @@
-"""Events are made here and nowhere else, in the transaction of the change that they tell of."""
+"""Events are made here, in the transaction of the change that they tell of.
+
+Those that change nothing but the log and the messages go by `core/services/intents.py`, many in
+one transaction.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -10,7 +14,8 @@ from core.callers import Caller
 from core.errors import InvalidError, TooLargeError
 from core.events import Control, Event, Signal, is_application_type
 from core.pages import Json
-from core.services import access
+from core.services import access, intents
+from core.services.intents import Content, Intent
 from core.store import access_changes, log
 from core.store.database import Database, Write
 from core.times import now_ms
@@ -66,8 +71,7 @@ def log_event(
         actor=actor,
         at_ms=at_ms,
         key=key,
-        # By the first word of the type: the same call may once create and once update.
-        digest=_digest(type_.partition(".")[0], asked) if key else None,
+        digest=digest_of(type_, asked) if key else None,
     )
 
 
@@ -97,7 +101,10 @@ def _renderer(payload: Payload) -> Callable[[int], str]:
     return lambda offset: json.dumps(payload(offset)).decode()
 
 
-def _digest(noun: str, asked: Any) -> str:
+def digest_of(type_: str, asked: Any) -> str:
+    """Tell what was asked for from all else that may be asked for with the same key."""
+    # By the first word of the type: the same call may once create and once update.
+    noun = type_.partition(".")[0]
     return hashlib.blake2b(json.dumps_canonical([noun, asked]), digest_size=16).hexdigest()
 
 
@@ -112,8 +119,17 @@ def check_size(data: bytes, limit: int = MAX_DATA_BYTES) -> None:
     Raises:
         TooLargeError: there is more.
     """
-    if len(data) > limit:
-        raise TooLargeError(f"The data is {len(data)} bytes; at most {limit} are allowed.")
+    check_bytes(len(data), limit)
+
+
+def check_bytes(size: int, limit: int) -> None:
+    """Hold what is to be stored to a limit.
+
+    Raises:
+        TooLargeError: there is more.
+    """
+    if size > limit:
+        raise TooLargeError(f"The data is {size} bytes; at most {limit} are allowed.")
 
 
 def publish(db: Database, caller: Caller, draft: Draft, *, max_bytes: int) -> Published:
@@ -122,18 +138,36 @@ def publish(db: Database, caller: Caller, draft: Draft, *, max_bytes: int) -> Pu
     Raises:
         NotFoundError, ForbiddenError, InvalidError, TooLargeError, ConflictError.
     """
+    intent = intend(caller, draft, max_bytes=max_bytes)
+    intents.log_all(db, [intent])
+    return published(intent)
+
+
+def intend(caller: Caller, draft: Draft, *, max_bytes: int) -> Intent:
+    """Make of a draft what can be logged together with others.
+
+    Raises:
+        InvalidError, TooLargeError.
+    """
     data = _checked(draft, max_bytes)
-    try:
-        with db.write() as write:
-            stream = access.postable_stream(write.conn, caller, draft.stream)
-            event = _append(write, stream, draft, data, caller.user_id)
-            # Judged again with the stream's lock held: nobody leaves, or is removed, in between.
-            access.check_postable(write.conn, caller, stream)
-    except log.ReplayedError as replay:
-        with db.read() as conn:
-            access.check_postable(conn, caller, replay.event.stream)
-        return Published(replay.event, replayed=True)
-    return Published(event)
+    content = Content(data.decode())
+    return Intent(
+        caller,
+        draft.stream,
+        draft.type,
+        lambda _spot: content,
+        size=len(data),
+        key=draft.key,
+        digest=digest_of(draft.type, [draft.type, draft.data]) if draft.key else None,
+    )
+
+
+def published(intent: Intent) -> Published:
+    """Give what became of it.
+
+    Raises: what it was refused with.
+    """
+    return Published(intent.get_event(), intent.is_replay)
 
 
 def publish_as_server(db: Database, draft: Draft, *, max_bytes: int) -> Published:

@@ -1,6 +1,6 @@
 """Channels, their members, and how far each user has read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -94,6 +94,16 @@ def find_access_at(conn: Connection, ref: str, user_id: str) -> Any:
     """Read a channel's id and kind, the user's role, and where its stream stands."""
     query = _AT_BY_ID if is_id(ref) else _AT_BY_SLUG
     return conn.execute(query, {"ref": ref, "caller": user_id}).one_or_none()
+
+
+_IDS = select(channels.c.slug, channels.c.id).where(
+    channels.c.slug.in_(bindparam("slugs", expanding=True)), channels.c.deleted_ms.is_(None)
+)
+
+
+def find_ids(conn: Connection, slugs: Iterable[str]) -> dict[str, str]:
+    """Read the ids of channels by their slugs; those that don't exist are left out."""
+    return {row[0]: row[1] for row in conn.execute(_IDS, {"slugs": list(slugs)})}
 
 
 # Made once: to make it takes as long as to run it.

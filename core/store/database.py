@@ -1,26 +1,32 @@
 """Transactions: the only way to the database, on SQLite and PostgreSQL alike.
 
 `write()` commits, and only then announces the events that were appended in it: no service can
-emit what is not committed, nor forget to emit what is.
+emit what is not committed, nor forget to emit what is. `write_together()` shares one with others.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from core.errors import UnavailableError
+from core.errors import FanfareError, UnavailableError
 from core.events import Control, Event
 from core.metrics import DB_STATEMENTS
+from core.store.rounds import Rounds
 
 # How long a writer waits for SQLite's lock.
 _MOST_WAIT_S = 5.0
+# What is written in one transaction, by the sizes that its writers tell.
+MOST_TOGETHER = 512 * 1024
+# Each takes a connection while it waits.
+_SIDE_LANES = 4
 
 
 @dataclass(slots=True)
@@ -33,6 +39,21 @@ class Write:
 
 
 Announce = Callable[[list[Event], list[Control]], None]
+Work = Callable[[Write, list[Any]], None]
+
+
+@dataclass(slots=True)
+class _Job:
+    """What one writer wants written together with others' of the same work and lane."""
+
+    work: Work
+    lane: str
+    item: Any
+    error: Exception | None = None
+
+    @property
+    def kind(self) -> Hashable:
+        return self.work, self.lane
 
 
 def _announce_nowhere(_events: list[Event], _controls: list[Control]) -> None:
@@ -70,6 +91,15 @@ class Database:
             self._frozen = engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
+        self._rounds = self._make_rounds()
+        self._side_lanes = [self._make_rounds() for _ in range(_SIDE_LANES)]
+
+    def _make_rounds(self) -> Rounds[_Job]:
+        # SQLite lets nobody else run while it works: who is ready comes in before.
+        gather = partial(time.sleep, 0) if self.is_sqlite else None
+        return Rounds(
+            self._write_round, most=MOST_TOGETHER, kind=lambda job: job.kind, gather=gather
+        )
 
     def close(self) -> None:
         """Close every connection. The last one of SQLite moves its log of changes into the file."""
@@ -103,6 +133,44 @@ class Database:
             yield write
         if write.events or write.controls:
             self._announce(write.events, write.controls)
+
+    def write_together(self, work: Work, item: Any, *, size: int, lane: str = "") -> None:
+        """Have an item written in one transaction with what others want written by then.
+
+        `work(write, items)` writes down in each item what becomes of it; that is true once this
+        returns. It raises what no item is known to be the cause of: then each is tried alone.
+        In a `lane` only those of the same lane go together, beside all others.
+        """
+        job = _Job(work, lane, item)
+        rounds = self._rounds
+        if lane:
+            rounds = self._side_lanes[hash(lane) % _SIDE_LANES]
+        rounds.do(job, size)
+        if job.error is not None:
+            raise job.error
+
+    def _write_round(self, jobs: list[_Job]) -> None:
+        is_worked = False
+        try:
+            with self.write() as write:
+                jobs[0].work(write, [job.item for job in jobs])
+                is_worked = True
+        except FanfareError:
+            # The database is away, for all of them.
+            raise
+        except Exception:
+            # A commit that failed may have happened; before it nothing has.
+            if is_worked or len(jobs) == 1:
+                raise
+            for job in jobs:
+                self._write_alone(job)
+
+    def _write_alone(self, job: _Job) -> None:
+        try:
+            with self.write() as write:
+                job.work(write, [job.item])
+        except Exception as error:  # noqa: BLE001 - raised again, to whoever wanted it
+            job.error = error
 
 
 def _count(_conn: Connection, _cursor: object, statement: str, *_more: object) -> None:

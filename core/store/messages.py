@@ -1,10 +1,9 @@
 """Messages, in the order of their stream."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from core import json
 from core.pages import Json, Page, PageRequest
@@ -71,11 +70,6 @@ def render(
 def message_json(row: Any) -> Json:
     """Give the wire form of a row."""
     return render(*row)
-
-
-def add(write: Write, values: Mapping[str, Any]) -> None:
-    """Add a message."""
-    write.conn.execute(insert(messages), dict(values))
 
 
 def find(conn: Connection, channel_id: str, message_id: str) -> Any:

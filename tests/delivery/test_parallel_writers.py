@@ -162,21 +162,31 @@ class TestManyWriters:
             assert core.offsets(stream) == list(range(1, len(mine) + 3))
             assert_no_later_one_ended_before(mine)
 
-    def test_watchers_see_the_same_order_whatever_order_the_news_come_in(self, core, rng):
+    def test_watchers_see_the_same_order_whatever_order_the_news_come_in(
+        self, core, database_url, rng
+    ):
         """The news of two commits may cross between the commit and the node; the node sorts it."""
         streams = [core.make_stream() for _ in range(3)]
         node = Node(Hub(), MemoryBus(), core.reader(), NodeLimits())
         news: queue.SimpleQueue[list[Event]] = queue.SimpleQueue()
-        core.db.announce_to(lambda events, _controls: news.put(events))
         watchers = [Listener() for _ in range(3)]
         for watcher in watchers:
             node.subscribe(watcher, {stream: Wish() for stream in streams}, 1, lambda _: None)
         rngs = [random.Random(rng.random()) for _ in range(WRITERS)]
 
-        with ThreadPoolExecutor(WRITERS) as pool:
-            calls = [pool.submit(write, core, streams, name, rngs[name]) for name in range(WRITERS)]
-            for _ in range(WRITERS * EACH):
-                node.committed(news.get(timeout=DEADLINE_S), [])
+        with ExitStack() as stack:
+            cores = [stack.enter_context(Core(database_url, core.caller)) for _ in range(WRITERS)]
+            for one in cores:
+                one.db.announce_to(lambda events, _controls: news.put(events))
+            pool = stack.enter_context(ThreadPoolExecutor(WRITERS))
+            calls = [
+                pool.submit(write, one, streams, name, rngs[name]) for name, one in enumerate(cores)
+            ]
+            told = 0
+            while told < WRITERS * EACH:
+                events = news.get(timeout=DEADLINE_S)
+                told += len(events)
+                node.committed(events, [])
                 eventlet.sleep(0)
             for call in calls:
                 call.result(DEADLINE_S)

@@ -4,16 +4,16 @@ What a fault takes the place of is named where it is planted: when that moves, p
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from core.event_cursor import EventCursors
-from core.events import Control, Event
+from core.events import Control
 from core.pages import Json
 from core.positions import Position, StreamState
-from core.services import history, publish
+from core.services import history, intents, messages, publish
 from core.services.history import Wish
-from core.store import log
+from core.store import appends
 from core.store.database import Write
 from realtime import green, handlers
 from realtime.connection import Connection
@@ -76,22 +76,21 @@ def _swap_two() -> None:
 
 
 def _forget_keys() -> None:
-    def make(append: Any) -> Any:
-        def broken(
-            write: Write, *rest: Any, key: str | None = None, digest: str | None = None, **more: Any
-        ) -> Event:
+    def make(add: Any) -> Any:
+        def broken(write: Write, rows: list[Json], *more: Any) -> None:
             # The log holds no key to find; the event that is told of has it all the same.
-            write.events.append(replace(append(write, *rest, **more), key=key))
-            del write.events[-2]
-            return write.events[-1]
+            add(write, [{**row, "key": None} for row in rows], *more)
 
         return broken
 
-    _replace(log, "append", make)
+    _replace(appends, "add", make)
+    # Nor is it looked for among those who are committed together.
+    _replace(intents._Round, "_is_repeated", lambda _: lambda _self, _intent: False)
 
 
 def _take_any_content_for_a_retry() -> None:
-    _replace(publish, "_digest", lambda _: lambda _noun, _asked: "the same")
+    for place in (publish, messages):
+        _replace(place, "digest_of", lambda _: lambda _type, _asked: "the same")
 
 
 def _deaf_to(kind: str) -> Callable[[], None]:

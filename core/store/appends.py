@@ -1,0 +1,205 @@
+"""Appending for many at once: a handful of statements, however many there are.
+
+In this order: lock the streams, look up where everybody stands, add what is to be added. What is
+read under the locks stays true until the commit, so no offset is given for nothing.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Select,
+    String,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+)
+from sqlalchemy.dialects import postgresql
+
+from core import json
+from core.events import Event
+from core.store import bulk
+from core.store.database import Write
+from core.store.models import channels, events, members, messages, streams
+
+_NAMES = streams.c.name == any_(bindparam("names", type_=postgresql.ARRAY(String)))
+# In one order everywhere, so that nobody waits for somebody who waits.
+_IN_ORDER = select(streams.c.name).where(_NAMES).order_by(streams.c.name)
+_LOCK = {
+    True: _IN_ORDER.with_for_update(),
+    False: _IN_ORDER.with_for_update(skip_locked=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who wants to append where, and under which key. `channel` is an id, None for a user's."""
+
+    stream: str
+    channel: str | None
+    actor: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The event that a key made before."""
+
+    event: Event
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The channel's kind and one's role in it; the stream, if there is one; what the key made."""
+
+    kind: str | None
+    role: str | None
+    stream_id: int | None
+    epoch: str
+    top: int
+    used: Used | None
+
+
+def lock(write: Write, names: Collection[str], *, waits: bool) -> Collection[str]:
+    """Lock streams, as long as nobody else holds them or, if one waits, all; give which.
+
+    On SQLite whoever writes has locked everything.
+    """
+    if write.conn.dialect.name == "sqlite" or not names:
+        return names
+    return set(write.conn.execute(_LOCK[waits], {"names": list(names)}).scalars())
+
+
+def _standings(
+    asked: FromClause, number: ColumnElement[Any], field: Callable[[str], ColumnElement[Any]]
+) -> Select[Any]:
+    stream, channel, actor, key = map(field, ("stream", "channel", "actor", "key"))
+    return (
+        select(
+            number,
+            channels.c.kind,
+            members.c.role,
+            streams.c.id,
+            streams.c.epoch,
+            streams.c.top,
+            events.c.offset,
+            events.c.type,
+            events.c.data,
+            events.c.at_ms,
+            events.c.digest,
+        )
+        .select_from(asked)
+        .outerjoin(channels, and_(channels.c.id == channel, channels.c.deleted_ms.is_(None)))
+        .outerjoin(members, and_(members.c.channel_id == channels.c.id, members.c.user_id == actor))
+        .outerjoin(streams, streams.c.name == stream)
+        .outerjoin(
+            events,
+            and_(
+                events.c.stream_id == streams.c.id,
+                events.c.actor == actor,
+                events.c.key == key,
+                # Else SQLite would not use the index, which is of those alone.
+                events.c.key.is_not(None),
+            ),
+        )
+    )
+
+
+def _of_postgresql() -> Select[Any]:
+    fields = dict.fromkeys(("stream", "channel", "actor", "key"), Text())
+    asked = bulk.recordset("asked", {"number": Integer(), **fields})
+    return _standings(asked, asked.c.number, lambda name: asked.c[name])
+
+
+def _of_sqlite() -> Select[Any]:
+    asked = func.json_each(bindparam("asked", type_=Text())).table_valued("key", "value")
+    return _standings(
+        asked,
+        cast(asked.c.key, Integer),
+        lambda name: func.json_extract(asked.c.value, f"$.{name}", type_=String),
+    )
+
+
+_STANDINGS = {"postgresql": _of_postgresql(), "sqlite": _of_sqlite()}
+
+
+def look_up(conn: Connection, asked: Sequence[Asked]) -> list[Standing]:
+    """Give how everybody stands, in the order in which they are asked for."""
+    rows = [
+        {
+            "number": number,
+            "stream": one.stream,
+            "channel": one.channel,
+            "actor": one.actor,
+            "key": one.key,
+        }
+        for number, one in enumerate(asked)
+    ]
+    found: list[Any] = [None] * len(asked)
+    statement = _STANDINGS[conn.dialect.name]
+    for row in conn.execute(statement, {"asked": bulk.as_parameter(rows)}):
+        found[row[0]] = _standing(asked[row[0]], *row[1:])
+    return found
+
+
+def _standing(
+    asked: Asked,
+    kind: str | None,
+    role: str | None,
+    stream_id: int | None,
+    epoch: str,
+    top: int,
+    *used: Any,
+) -> Standing:
+    offset, type_, data, at_ms, digest = used
+    before = None
+    if offset is not None:
+        event = Event(asked.stream, offset, epoch, type_, data, asked.actor, asked.key, at_ms)
+        before = Used(event, digest)
+    return Standing(kind, role, stream_id, epoch, top, before)
+
+
+_FIND_MESSAGES = {
+    "postgresql": select(messages.c.channel_id, messages.c.id).where(
+        messages.c.id == any_(bindparam("ids", type_=postgresql.ARRAY(String)))
+    ),
+    "sqlite": select(messages.c.channel_id, messages.c.id).where(
+        messages.c.id.in_(
+            select(func.json_each(bindparam("ids", type_=Text())).table_valued("value").c.value)
+        )
+    ),
+}
+
+
+def find_messages(conn: Connection, ids: Collection[str]) -> set[tuple[str, str]]:
+    """Give those of some messages that there are, as pairs of channel and message."""
+    if not ids:
+        return set()
+    name = conn.dialect.name
+    given = list(ids) if name == "postgresql" else json.dumps(list(ids)).decode()
+    return {(row[0], row[1]) for row in conn.execute(_FIND_MESSAGES[name], {"ids": given})}
+
+
+def add(
+    write: Write,
+    rows: Sequence[Mapping[str, Any]],
+    tops: Mapping[int, int],
+    posted: Sequence[Mapping[str, Any]],
+) -> None:
+    """Add events and messages, and move the tops of their streams, by id."""
+    if not rows:
+        return
+    bulk.update_many(write.conn, streams, "id", "top", tops)
+    bulk.insert_many(write.conn, events, rows)
+    if posted:
+        bulk.insert_many(write.conn, messages, posted)

@@ -1,0 +1,489 @@
+"""Publishes that are committed together: each is answered as if it had come alone.
+
+One transaction for all that wait, and still: an answer after one's own commit, offsets without a
+hole, a key that takes effect once, rights judged under the lock, and nobody spoiled by another.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from core.callers import Caller
+from core.errors import (
+    ConflictError,
+    FanfareError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+    describe,
+)
+from core.events import Event
+from core.services import accounts, channels, intents, members, messages, publish
+from core.services.intents import Content, Intent
+from core.store import models
+from tests.delivery.test_parallel_writers import make_commit_fail
+from tests.delivery.world import MAX_BYTES, Core, read_all
+from tests.support.client import unique
+from tests.support.wait import wait_until
+
+DEADLINE_S = 60
+MANY = 40
+
+
+class Transactions:
+    """What the database was asked to do, while somebody listened."""
+
+    def __init__(self, core: Core) -> None:
+        self._engine = core.db.engine
+        self.commits = 0
+        self.statements = 0
+
+    def __enter__(self) -> "Transactions":
+        event.listen(self._engine, "commit", self._note_commit)
+        event.listen(self._engine, "before_cursor_execute", self._note_statement)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        event.remove(self._engine, "commit", self._note_commit)
+        event.remove(self._engine, "before_cursor_execute", self._note_statement)
+
+    def _note_commit(self, _conn: Any) -> None:
+        self.commits += 1
+
+    def _note_statement(self, _conn: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        self.statements += not statement.startswith("BEGIN")
+
+
+class Gathering:
+    """Holds a round up after its commit, so that whoever publishes meanwhile waits in line."""
+
+    def __init__(self, core: Core, pool: ThreadPoolExecutor) -> None:
+        self._core = core
+        self._pool = pool
+        self._began, self._may_go = threading.Event(), threading.Event()
+        self.announced: list[list[Event]] = []
+        core.db.announce_to(self._announce)
+        self._first = pool.submit(core.publish, core.make_stream(), "first")
+        self._began.wait(DEADLINE_S)
+        self.announced.clear()
+
+    def _announce(self, events: list[Event], _controls: Any) -> None:
+        self.announced.append(events)
+        if events[-1].type == "test.made" and not self._began.is_set():
+            self._began.set()
+            assert self._may_go.wait(DEADLINE_S)
+
+    def join(self, call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """Publish from another thread; come back when it waits in line."""
+        line = self._core.db._rounds._line
+        before = len(line)
+        future = self._pool.submit(call, *arguments)
+        wait_until(lambda: len(line) == before + 1, deadline_s=DEADLINE_S)
+        return future
+
+    def go(self) -> None:
+        """Let the rounds go on."""
+        self._may_go.set()
+        self._first.result(DEADLINE_S)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(MANY + 2) as threads:
+        yield threads
+
+
+def draft(stream: str, data: Any = 1, key: str | None = None) -> publish.Draft:
+    return publish.Draft(stream, "test.made", data, key)
+
+
+def intend(caller: Caller, stream: str, data: Any = 1, key: str | None = None) -> Intent:
+    return publish.intend(caller, draft(stream, data, key), max_bytes=MAX_BYTES)
+
+
+def broken(caller: Caller, stream: str) -> Intent:
+    """What no database takes: found out by the statement, not before."""
+    no_text: Any = object()
+    return Intent(caller, stream, "test.made", lambda _spot: Content(no_text), size=1)
+
+
+class TestTogether:
+    def test_all_who_wait_are_committed_in_one_transaction_and_few_statements(self, core, pool):
+        streams = [core.make_stream() for _ in range(4)]
+        gathering = Gathering(core, pool)
+        calls = [
+            gathering.join(core.publish, streams[number % 4], number, f"key {number}")
+            for number in range(MANY)
+        ]
+        with Transactions(core) as seen:
+            gathering.go()
+            offsets = [call.result(DEADLINE_S).event.offset for call in calls]
+
+        assert seen.commits == 1
+        assert seen.statements <= 6
+        assert [len(events) for events in gathering.announced] == [MANY]
+        assert offsets == [3 + number // 4 for number in range(MANY)]
+        assert [core.offsets(stream) for stream in streams] == [list(range(1, 13))] * 4
+
+    def test_messages_and_events_go_together(self, core, pool):
+        stream = core.make_stream()
+        gathering = Gathering(core, pool)
+        posted = gathering.join(core.post, stream, "hello")
+        made = gathering.join(core.publish, stream, 1)
+        again = gathering.join(core.post, stream, "world")
+        gathering.go()
+        found = [posted.result().event, made.result().event, again.result().event]
+
+        assert [one.offset for one in found] == [3, 4, 5]
+        with core.db.read() as conn:
+            bodies = conn.execute(select(models.messages.c.offset, models.messages.c.body)).all()
+        assert sorted(map(tuple, bodies)) == [(3, "hello"), (5, "world")]
+
+    def test_an_answer_comes_after_the_commit(self, core, database_url, pool):
+        """Whoever has the answer and looks at once, from another node, finds the event."""
+        stream = core.make_stream()
+        with Core(database_url, core.caller) as other:
+
+            def publish_and_look(number: int) -> bool:
+                offset = core.publish(stream, number).event.offset
+                return offset in other.offsets(stream)
+
+            calls = [pool.submit(publish_and_look, number) for number in range(MANY)]
+
+            assert all(call.result(DEADLINE_S) for call in calls)
+
+    def test_a_big_crowd_is_parted(self, core, pool):
+        """A round is bounded in bytes: nobody waits for megabytes of others."""
+        stream, size = core.make_stream(), 60_000
+        gathering = Gathering(core, pool)
+        calls = [gathering.join(core.publish, stream, "x" * size) for _ in range(20)]
+        gathering.go()
+        for call in calls:
+            call.result(DEADLINE_S)
+
+        assert [len(events) for events in gathering.announced] == [8, 8, 4]
+
+
+class TestOneBadOne:
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    def test_a_statement_that_fails_fails_for_who_caused_it_alone(self, core, pool, place):
+        stream = core.make_stream()
+        gathering = Gathering(core, pool)
+        wanted = [intend(core.caller, stream, number) for number in range(2)]
+        wanted.insert(place, broken(core.caller, stream))
+        calls = [gathering.join(intents.log_all, core.db, [intent]) for intent in wanted]
+        gathering.go()
+        for call in calls:
+            call.result(DEADLINE_S)
+
+        assert [intent.event is None for intent in wanted] == [n == place for n in range(3)]
+        assert isinstance(wanted[place].error, (DBAPIError, TypeError))
+        assert core.offsets(stream) == [1, 2, 3, 4]
+
+    def test_what_cannot_be_made_takes_no_offset(self, core):
+        stream = core.make_stream()
+
+        def fail(_spot: Any) -> Content:
+            raise LookupError
+
+        bad = Intent(core.caller, stream, "test.made", fail, size=1)
+        good = [intend(core.caller, stream, number) for number in range(2)]
+        intents.log_all(core.db, [good[0], bad, good[1]])
+
+        assert isinstance(bad.error, LookupError)
+        assert [one.get_event().offset for one in good] == [3, 4]
+        assert core.offsets(stream) == [1, 2, 3, 4]
+
+    def test_a_commit_that_fails_fails_for_all_and_is_not_tried_again(self, core, pool):
+        """It may have happened: who is told so tries again with the key."""
+        stream = core.make_stream()
+        gathering = Gathering(core, pool)
+        calls = [gathering.join(core.publish, stream, number) for number in range(3)]
+        commits = 0
+
+        def fail(conn: Any) -> None:
+            nonlocal commits
+            commits += 1
+            make_commit_fail(core, conn)
+
+        event.listen(core.db.engine, "commit", fail)
+        gathering.go()
+        errors = [call.exception(DEADLINE_S) for call in calls]
+        event.remove(core.db.engine, "commit", fail)
+
+        assert commits == 1
+        assert all(isinstance(error, (UnavailableError, IntegrityError)) for error in errors)
+        assert gathering.announced == []
+        assert core.offsets(stream) == [1, 2]
+
+    def test_while_the_database_is_away_all_are_told_so(self, core):
+        stream = core.make_stream()
+        wanted = [intend(core.caller, stream, number) for number in range(3)]
+
+        def fail(*_arguments: Any) -> None:
+            raise UnavailableError("away")
+
+        event.listen(core.db.engine, "before_cursor_execute", fail)
+        intents.log_all(core.db, wanted)
+        event.remove(core.db.engine, "before_cursor_execute", fail)
+
+        assert [str(intent.error) for intent in wanted] == ["away"] * 3
+        assert core.publish(stream, "after").event.offset == 3
+
+
+class TestBusyStreams:
+    """PostgreSQL only: on SQLite a writer holds everything."""
+
+    @pytest.fixture(autouse=True)
+    def _on_postgres(self, core):
+        if core.db.is_sqlite:
+            pytest.skip("SQLite has one writer at a time")
+
+    @staticmethod
+    @contextmanager
+    def held(core: Core, stream: str) -> Iterator[None]:
+        """Hold a stream as another node's transaction does."""
+        with core.db.engine.connect() as conn, conn.begin():
+            conn.execute(
+                text("SELECT 1 FROM streams WHERE name = :name FOR UPDATE"), {"name": stream}
+            )
+            yield
+
+    def test_one_that_is_held_holds_up_no_other(self, core, pool):
+        busy, free = core.make_stream(), core.make_stream()
+        with self.held(core, busy):
+            gathering = Gathering(core, pool)
+            held_up = [gathering.join(core.publish, busy, number) for number in range(3)]
+            others = [gathering.join(core.publish, free, number) for number in range(3)]
+            gathering.go()
+            done = [call.result(DEADLINE_S).event.offset for call in others]
+            after = core.publish(free, "later").event.offset
+            waiting = [call.done() for call in held_up]
+
+        assert done == [3, 4, 5]
+        assert after == 6
+        assert waiting == [False] * 3
+        assert sorted(call.result(DEADLINE_S).event.offset for call in held_up) == [3, 4, 5]
+
+    def test_a_callers_list_keeps_its_order(self, core, pool):
+        busy, free = core.make_stream(), core.make_stream()
+        wanted = [intend(core.caller, (busy, free)[n % 2], n) for n in range(10)]
+        with self.held(core, busy):
+            call = pool.submit(intents.log_all, core.db, wanted)
+            wait_until(lambda: core.offsets(free) == list(range(1, 8)), deadline_s=DEADLINE_S)
+        call.result(DEADLINE_S)
+
+        assert [one.get_event().offset for one in wanted] == [3 + n // 2 for n in range(10)]
+
+    def test_rights_are_judged_when_the_lock_is_had(self, core, pool):
+        """Who waited behind their own removal does not get through."""
+        bob = person(core)
+        stream = core.make_stream()
+        channel = stream.removeprefix("channel:")
+        members.put(core.db, core.caller, channel, bob.user_id, "member")
+        with core.db.write() as write:
+            write.conn.execute(
+                text("SELECT 1 FROM streams WHERE name = :name FOR UPDATE"), {"name": stream}
+            )
+            wanted = intend(bob, stream)
+            call = pool.submit(intents.log_all, core.db, [wanted])
+            wait_until(lambda: has_waiting(core), deadline_s=DEADLINE_S)
+            write.conn.execute(
+                text("DELETE FROM members WHERE user_id = :bob"), {"bob": bob.user_id}
+            )
+        call.result(DEADLINE_S)
+
+        assert isinstance(wanted.error, NotFoundError)
+
+
+def has_waiting(core: Core) -> bool:
+    with core.db.read() as conn:
+        query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        return bool(conn.execute(text(query)).scalar())
+
+
+def person(core: Core, *, is_admin: bool = False) -> Caller:
+    name = unique()
+    with core.db.write() as write:
+        user_id = accounts.add_user(write, username=name, password_hash="none", is_admin=is_admin)
+    return Caller(user_id, name, "no session", is_admin, 2**53)
+
+
+# The same deeds, done one after the other and all at once.
+
+PEOPLE = ("owner", "member", "guest", "stranger", "admin")
+ROOMS = ("public", "private", "closed", "deleted")
+
+
+@dataclass(frozen=True)
+class Deed:
+    """A publish or a message, by names that mean the same in two worlds."""
+
+    who: str
+    where: str
+    kind: str
+    data: Any
+    key: str | None
+    reply_to: int | None = None
+
+
+class Twin:
+    """A world with people, rooms and a history. Two of them are alike but for their ids."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.people = {name: person(core, is_admin=name == "admin") for name in PEOPLE}
+        self.names = {caller.user_id: name for name, caller in self.people.items()}
+        self.rooms = {name: self._room(name) for name in ROOMS}
+        self.slugs = {name: unique() for name in ROOMS}
+        for name, slug in self.slugs.items():
+            changes, owner = {"slug": slug}, self.people["owner"]
+            channels.change(core.db, owner, self.rooms[name], changes, lambda _version: None)
+        channels.delete(core.db, self.people["owner"], self.rooms["deleted"], lambda _version: None)
+        self.said: list[str] = []
+        for room in ("public", "private"):
+            says = messages.MessageDraft(f"in {room}", key="the first")
+            made = messages.create(
+                core.db, self.people["member"], self.rooms[room], says, max_bytes=MAX_BYTES
+            )
+            self.said.append(made.message["id"])
+
+    def _room(self, name: str) -> str:
+        kind = "public" if name == "public" else "private"
+        owner = self.people["owner"]
+        made = channels.create(self.core.db, owner, channels.ChannelDraft(name, kind)).channel
+        for who in ("member", "guest"):
+            if name != "closed":
+                members.put(self.core.db, owner, made["id"], self.people[who].user_id, who)
+        return str(made["id"])
+
+    def stream_of(self, where: str) -> str:
+        """Name the stream of a place: a room by id or slug, a person's, or nothing at all."""
+        if where.startswith("slug "):
+            return f"channel:{self.slugs[where.removeprefix('slug ')]}"
+        if where in self.rooms:
+            return f"channel:{self.rooms[where]}"
+        if where in self.people:
+            return f"user:{self.people[where].user_id}"
+        return where
+
+    def intent(self, deed: Deed) -> Intent:
+        """Make of a deed what is to be logged."""
+        caller, stream = self.people[deed.who], self.stream_of(deed.where)
+        if deed.kind == "message":
+            reply_to = None if deed.reply_to is None else self.said[deed.reply_to]
+            says = messages.MessageDraft(str(deed.data), None, reply_to, deed.key)
+            ref = stream.removeprefix("channel:")
+            return messages.intend(caller, ref, says, max_bytes=MAX_BYTES)
+        made = replace(draft(stream, deed.data, deed.key), type=deed.kind)
+        return publish.intend(caller, made, max_bytes=MAX_BYTES)
+
+    def outcome(self, intent: Intent) -> Any:
+        """Tell what became of it, in the names of this world."""
+        if intent.error is not None:
+            assert isinstance(intent.error, FanfareError), intent.error
+            return describe(intent.error)
+        return (*self._told(intent.get_event()), intent.is_replay)
+
+    def _told(self, one: Event) -> tuple[Any, ...]:
+        body = one.data if one.type != "message.created" else len(one.data)
+        return (self.where(one.stream), one.offset, one.type, body, self.who(one.actor), one.key)
+
+    def who(self, actor: str | None) -> str:
+        return self.names[str(actor)]
+
+    def where(self, stream: str) -> str:
+        kind, _, ref = stream.partition(":")
+        if kind == "user":
+            return self.names[ref]
+        return next(name for name, room in self.rooms.items() if room == ref)
+
+    def logs(self) -> dict[str, Any]:
+        """Give all that is logged, and all messages."""
+        found: dict[str, Any] = {}
+        with self.core.db.snapshot() as conn:
+            for name in (*ROOMS, *PEOPLE):
+                state = self.core.state(self.stream_of(name))
+                events = read_all(conn, state)
+                assert [one.offset for one in events] == list(range(1, state.top + 1))
+                skipped = ("channel.", "member.", "session.")
+                found[name] = [
+                    self._told(one) for one in events if not one.type.startswith(skipped)
+                ]
+            columns = models.messages.c
+            for name, room in self.rooms.items():
+                query = select(columns.offset, columns.body, columns.author_id, columns.reply_to)
+                rows = conn.execute(query.where(columns.channel_id == room).order_by("offset"))
+                found[f"messages of {name}"] = [
+                    (row[0], row[1], self.who(row[2]), row[3] and self.said.index(row[3]))
+                    for row in rows
+                ]
+        return found
+
+
+def make_deeds(rng: random.Random, count: int) -> list[Deed]:
+    """Make up deeds, many of which are refused, or repeat others."""
+    places = [*ROOMS, *(f"slug {room}" for room in ROOMS), *PEOPLE]
+    places += ["user:me", "user:nobody", "nothing", "channel:no-such-room", f"channel:{0:036}"]
+    deeds: list[Deed] = []
+    for number in range(count):
+        if deeds and rng.random() < 0.2:
+            again = rng.choice(deeds)
+            deeds.append(replace(again, data=rng.choice([again.data, "another"])))
+            continue
+        where = rng.choice([*places, "public", "private", "public"])
+        kind = rng.choice(["test.made", "order.paid", "message"])
+        if kind == "message" and where not in (*ROOMS, *(f"slug {room}" for room in ROOMS)):
+            kind = "test.made"
+        deeds.append(
+            Deed(
+                who=rng.choice(PEOPLE),
+                where=where,
+                kind=kind,
+                data=f"deed {number}",
+                key=rng.choice([None, None, "k1", "k2", "the first", f"own {number}"]),
+                reply_to=rng.choice([None, None, 0, 1]) if kind == "message" else None,
+            )
+        )
+    return deeds
+
+
+class TestAsIfAlone:
+    """The main one: whatever wants to be logged, a round of all gives what one by one gives."""
+
+    ROUNDS = 6
+
+    def test_a_round_equals_one_after_the_other(self, core, rng):
+        one_by_one, at_once = Twin(core), Twin(core)
+        for _ in range(self.ROUNDS):
+            deeds = make_deeds(rng, rng.randrange(1, 60))
+            alone = [one_by_one.intent(deed) for deed in deeds]
+            for intent in alone:
+                intents.log_all(core.db, [intent])
+            together = [at_once.intent(deed) for deed in deeds]
+            with Transactions(core) as seen:
+                intents.log_all(core.db, together)
+
+            assert seen.commits == 1
+            expected = [one_by_one.outcome(intent) for intent in alone]
+            assert [at_once.outcome(intent) for intent in together] == expected
+        assert at_once.logs() == one_by_one.logs()
+
+    def test_the_deeds_are_of_every_sort(self, core, rng):
+        """Or the test above would compare little."""
+        twin = Twin(core)
+        deeds = make_deeds(rng, 600)
+        wanted = [twin.intent(deed) for deed in deeds]
+        intents.log_all(core.db, wanted)
+        codes = {type(intent.error) for intent in wanted}
+
+        assert {NotFoundError, ForbiddenError, ConflictError} <= codes
+        assert {intent.is_replay for intent in wanted if intent.event} == {True, False}
