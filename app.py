@@ -176,12 +176,15 @@ def create_app(settings: Settings) -> Fanfare:
         LogReader(db),
         NodeLimits(compare_interval_s=settings.compare_interval_s),
     )
+    lookups = Lookups(db)
+    # Before the node tells anybody: who acts on what they hear is judged anew.
+    db.announce_to(lookups.rights.on_committed)
     db.announce_to(node.committed)
     callers = Callers(partial(account_services.authenticate, db))
     # The first to hear of it: whoever acts on it asks anew who is calling.
     node.tell_controls_to(callers.forget)
+    node.tell_controls_to(lookups.rights.forget)
     seen = _make_presence(settings, node_id, node)
-    lookups = Lookups(db)
     cursors = EventCursors(settings.secret_key)
     followers = Followers(
         FollowerParts(node, seen, callers, lookups, cursors, node_id, _follower_limits(settings))

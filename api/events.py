@@ -78,7 +78,8 @@ def _place(event: Event) -> str:
 
 
 def _signal(caller: Caller, draft: publish.Draft) -> None:
-    made = publish.signal(parts().db, caller, draft, max_bytes=parts().max_event_bytes)
+    rights = parts().lookups.rights
+    made = publish.signal(rights, caller, draft, max_bytes=parts().max_event_bytes)
     parts().emit_signal(made)
 
 

@@ -110,7 +110,7 @@ def make_cursor(caller: Caller, body: schemas.CursorCreate) -> Response:
 )
 def show_typing(caller: Caller, channel: str) -> Response:
     """Show the others of a channel that the caller is typing."""
-    parts().emit_signal(publish.typing(parts().db, caller, channel))
+    parts().emit_signal(publish.typing(parts().lookups.rights, caller, channel))
     return empty(202)
 
 

@@ -162,7 +162,7 @@ def _publish(
     draft = publish.Draft(packet.stream, packet.type, packet.data, packet.key, packet.ephemeral)
     parts, max_bytes = gateway.parts, gateway.parts.limits.max_event_bytes
     if packet.ephemeral:
-        signal = publish.signal(parts.db, connection.caller, draft, max_bytes=max_bytes)
+        signal = publish.signal(parts.lookups.rights, connection.caller, draft, max_bytes=max_bytes)
         parts.node.emit_signal(signal, but=connection)
         return {}
     done = publish.publish(parts.db, connection.caller, draft, max_bytes=max_bytes)
@@ -220,7 +220,7 @@ def _posted(posted: messages.Posted) -> Ack:
 
 
 def _typing(gateway: Gateway, connection: Connection, packet: packets.Typing, _reply: Reply) -> Ack:
-    signal = publish.typing(gateway.parts.db, connection.caller, packet.channel)
+    signal = publish.typing(gateway.parts.lookups.rights, connection.caller, packet.channel)
     gateway.parts.node.emit_signal(signal, but=connection)
     return {}
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row
 
 from core import permissions
 from core.callers import Caller
-from core.errors import ForbiddenError, NotFoundError
+from core.errors import FanfareError, ForbiddenError, NotFoundError
 from core.events import channel_stream, user_stream
 from core.store import channels, log
 
@@ -77,13 +77,13 @@ def postable(conn: Connection, caller: Caller, ref: str) -> Access:
 
 
 def check_may_post(caller: Caller, kind: str | None, role: str | None) -> None:
-    """Hold the caller to what may be posted to: a channel of a kind (None: there is none).
+    """Hold the caller to what may be posted to: a channel of a kind; without one there is none.
 
     Raises:
         NotFoundError, ForbiddenError.
     """
     acts_as = effective_role(caller, kind, role) if kind else None
-    if kind is None or not permissions.may_read(kind, acts_as):
+    if not kind or not permissions.may_read(kind, acts_as):
         raise NotFoundError("There is no such channel.")
     if not permissions.may_post(acts_as):
         raise ForbiddenError("Only members may post to this channel.")
@@ -99,20 +99,6 @@ def moderated(conn: Connection, caller: Caller, ref: str) -> Access:
     if not permissions.may_moderate(found.role):
         raise ForbiddenError("Only moderators and owners may do this.")
     return found
-
-
-def postable_stream(conn: Connection, caller: Caller, stream: str) -> str:
-    """Give the full name of a stream that the caller may post to.
-
-    Raises:
-        NotFoundError, ForbiddenError.
-    """
-    kind, _, ref = stream.partition(":")
-    if kind == "channel":
-        return postable(conn, caller, ref).stream
-    if kind == "user" and ref in ("me", caller.user_id):
-        return user_stream(caller.user_id)
-    raise NotFoundError("There is no such stream.")
 
 
 def resolve_as_server(conn: Connection, stream: str) -> str:
@@ -146,6 +132,31 @@ def readable_by_many(conn: Connection, wishes: Iterable[Wish]) -> dict[Wish, dic
     users = {caller.user_id for caller, _ in wishes}
     known = _known_channels(conn, sorted(refs), sorted(users))
     return {wish: _readable_of(wish, known) for wish in wishes}
+
+
+def postable_by_many(
+    conn: Connection, asks: Iterable[tuple[Caller, str]]
+) -> dict[tuple[Caller, str], str | FanfareError]:
+    """Give, for each of many callers and streams, its full name or why they may not post there."""
+    asks = list(asks)
+    refs = {stream[8:] for _, stream in asks if stream.startswith("channel:")}
+    users = {caller.user_id for caller, _ in asks}
+    known = _known_channels(conn, sorted(refs), sorted(users))
+    return {ask: _postable_of(*ask, known) for ask in asks}
+
+
+def _postable_of(caller: Caller, stream: str, known: "dict[str, _Channel]") -> str | FanfareError:
+    kind, _, ref = stream.partition(":")
+    if kind == "user" and ref in ("me", caller.user_id):
+        return user_stream(caller.user_id)
+    if kind != "channel":
+        return NotFoundError("There is no such stream.")
+    found = known.get(ref) or _Channel("", "", {})
+    try:
+        check_may_post(caller, found.kind, found.roles.get(caller.user_id))
+    except FanfareError as error:
+        return error
+    return channel_stream(found.id)
 
 
 @dataclass(slots=True)

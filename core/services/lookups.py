@@ -11,6 +11,7 @@ from core.pages import Json
 from core.services import access
 from core.services.accounts import check_expiry, judge
 from core.services.batch import Batch
+from core.services.rights import Ask, Found, Rights
 from core.store import accounts
 from core.store.database import Database
 
@@ -29,6 +30,7 @@ class Lookups:
         self._sessions = Batch(self._in_parts(accounts.find_live_many))
         self._users = Batch(self._in_parts(accounts.find_users))
         self._readable = Batch(self._read_readable)
+        self.rights = Rights(self._read_postable)
 
     def authenticate(self, claims: Claims) -> Caller:
         """Tell who is calling, from a token whose signature was checked.
@@ -62,6 +64,10 @@ class Lookups:
             with self._db.read() as conn:
                 found |= access.readable_by_many(conn, part)
         return found
+
+    def _read_postable(self, asks: list[Ask]) -> Found:
+        with self._db.read() as conn:
+            return access.postable_by_many(conn, asks)
 
     def _in_parts(
         self, look_up: Callable[[Connection, list[K]], dict[K, Any]]

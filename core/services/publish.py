@@ -16,6 +16,7 @@ from core.events import Control, Event, Signal, is_application_type
 from core.pages import Json
 from core.services import access, intents
 from core.services.intents import Content, Intent
+from core.services.rights import Rights
 from core.store import access_changes, log
 from core.store.database import Database, Write
 from core.times import now_ms
@@ -195,26 +196,24 @@ def _append(write: Write, stream: str, draft: Draft, data: bytes, actor: str | N
     )
 
 
-def signal(db: Database, caller: Caller, draft: Draft, *, max_bytes: int) -> Signal:
+def signal(rights: Rights, caller: Caller, draft: Draft, *, max_bytes: int) -> Signal:
     """Make a signal for a stream that the caller may post to. Nothing is stored.
 
     Raises:
         NotFoundError, ForbiddenError, InvalidError, TooLargeError.
     """
     data = _checked(draft, max_bytes)
-    with db.read() as conn:
-        stream = access.postable_stream(conn, caller, draft.stream)
+    stream = rights.stream_to_post_to(caller, draft.stream)
     return Signal(stream, draft.type, data.decode(), caller.user_id, now_ms())
 
 
-def typing(db: Database, caller: Caller, channel: str) -> Signal:
+def typing(rights: Rights, caller: Caller, channel: str) -> Signal:
     """Make the signal that somebody is writing.
 
     Raises:
         NotFoundError, ForbiddenError.
     """
-    with db.read() as conn:
-        stream = access.postable(conn, caller, channel).stream
+    stream = rights.stream_to_post_to(caller, f"channel:{channel}")
     return Signal(stream, "typing", "{}", caller.user_id, now_ms())
 
 

@@ -56,10 +56,6 @@ class _Job:
         return self.work, self.lane
 
 
-def _announce_nowhere(_events: list[Event], _controls: list[Control]) -> None:
-    """Stand in where no node runs: watchers elsewhere find the events when they compare tops."""
-
-
 class Database:
     """Hands out transactions.
 
@@ -72,7 +68,8 @@ class Database:
         """`reads` are connections of PostgreSQL that stay in autocommit."""
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
-        self._announce: Announce = _announce_nowhere
+        # Nobody where no node runs: watchers elsewhere find the events when they compare tops.
+        self._listeners: list[Announce] = []
         self._frozen = self._writing = engine
         self._single = engine if reads is None else reads
         for counted in {engine, self._single}:
@@ -107,8 +104,11 @@ class Database:
             engine.dispose()
 
     def announce_to(self, announce: Announce) -> None:
-        """Say who hears of committed events, in the committing thread, right after the commit."""
-        self._announce = announce
+        """Say who hears of committed events, in the committing thread, right after the commit.
+
+        Who was named first hears first.
+        """
+        self._listeners.append(announce)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -132,7 +132,8 @@ class Database:
             write = Write(conn)
             yield write
         if write.events or write.controls:
-            self._announce(write.events, write.controls)
+            for announce in self._listeners:
+                announce(write.events, write.controls)
 
     def write_together(self, work: Work, item: Any, *, size: int, lane: str = "") -> None:
         """Have an item written in one transaction with what others want written by then.

@@ -250,3 +250,23 @@ class TestSession:
             room.publish(1)
 
             assert [bye["code"] for bye in connection.named("bye")] in ([], ["token_revoked"])
+
+
+class TestSignals:
+    """Who may signal is remembered for a moment, and forgotten when it changes."""
+
+    @pytest.mark.parametrize("name", ["typing", "publish"])
+    @pytest.mark.parametrize("loss", ["guest", "removed"])
+    def test_who_may_not_post_any_more_signals_no_more(self, busy_server, ada, bob, name, loss):
+        room = Room(ada, [bob])
+        ephemeral = {"stream": room.stream, "type": "cursor.moved", "data": 1, "ephemeral": True}
+        packet = {"channel": room.id} if name == "typing" else ephemeral
+        with RawSocket(busy_server.url, bob.access_token) as connection:
+            before = connection.call(name, packet)
+            place = f"/channels/{room.id}/members/{bob.id}"
+            answer = ada.put(place, {"role": loss}) if loss == "guest" else ada.delete(place)
+            after = connection.call(name, packet)
+
+        assert answer.ok
+        assert before["ok"]
+        assert after["error"]["code"] == {"guest": "forbidden", "removed": "not_found"}[loss]
