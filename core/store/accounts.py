@@ -59,7 +59,11 @@ def lock_user(write: Write, user_id: str) -> Row[Any]:
     Raises:
         NotFoundError: there is none with this id.
     """
-    write.conn.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
+    # Not against those who only refer to the user: who holds a stream and writes a message would
+    # wait here for somebody who waits for that stream.
+    write.conn.execute(
+        select(users.c.id).where(users.c.id == user_id).with_for_update(key_share=True)
+    )
     return get_user(write.conn, user_id)
 
 

@@ -28,6 +28,7 @@ from core.errors import (
 from core.events import Event
 from core.services import accounts, channels, intents, members, messages, publish
 from core.services.intents import Content, Intent
+from core.store import accounts as store_accounts
 from core.store import models
 from tests.delivery.test_parallel_writers import make_commit_fail
 from tests.delivery.world import MAX_BYTES, Core, read_all
@@ -282,6 +283,24 @@ class TestBusyStreams:
         call.result(DEADLINE_S)
 
         assert [one.get_event().offset for one in wanted] == [3 + n // 2 for n in range(10)]
+
+    def test_a_message_does_not_wait_for_a_change_of_its_author(self, core, pool):
+        """Whoever changes users goes on to their streams, which a round may hold: a deadlock."""
+        stream = core.make_stream()
+        wanted = [
+            intend(core.caller, "user:me"),
+            messages.intend(
+                core.caller,
+                stream.removeprefix("channel:"),
+                messages.MessageDraft("hello"),
+                max_bytes=MAX_BYTES,
+            ),
+        ]
+        with core.db.write() as write:
+            store_accounts.lock_user(write, core.caller.user_id)
+            pool.submit(intents.log_all, core.db, wanted).result(DEADLINE_S)
+
+        assert [intent.error for intent in wanted] == [None, None]
 
     def test_rights_are_judged_when_the_lock_is_had(self, core, pool):
         """Who waited behind their own removal does not get through."""
