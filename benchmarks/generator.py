@@ -66,12 +66,12 @@ class Acks:
     def __init__(self) -> None:
         self._offsets: dict[str, list[int]] = {}
 
-    def take(self, body: Json) -> None:
-        """Remember an ack."""
+    def take(self, stream: str, body: Json) -> None:
+        """Remember an ack; that of a signal has no position."""
         if not body["ok"]:
-            raise WireError(f"a message was refused: {body}")
-        message = body["message"]
-        self._offsets.setdefault(f"channel:{message['channel_id']}", []).append(message["offset"])
+            raise WireError(f"a packet was refused: {body}")
+        if "position" in body:
+            self._offsets.setdefault(stream, []).append(body["position"]["offset"])
 
     def tops(self) -> dict[str, int]:
         """Give each stream's top, once everything was acked."""
@@ -87,10 +87,34 @@ def _message(channel: str, number: int) -> Json:
     return {"channel": channel, "body": body.ljust(100, "."), "key": f"{os.getpid()}-{number}"}
 
 
+def _event(channel: str, number: int) -> Json:
+    text = f"event {number} of the benchmark, as long as people write: about 100 characters. "
+    return {
+        "stream": f"channel:{channel}",
+        "type": "bench.made",
+        "data": text.ljust(100, "."),
+        "key": f"{os.getpid()}-{number}",
+    }
+
+
+def _signal(channel: str, _number: int) -> Json:
+    data = {"x": 120, "y": 480}
+    return {"stream": f"channel:{channel}", "type": "bench.moved", "data": data, "ephemeral": True}
+
+
+# What writers send: the packet's name and its content.
+PACKETS: dict[str, tuple[str, Callable[[str, int], Json]]] = {
+    "message": ("message.create", _message),
+    "event": ("publish", _event),
+    "signal": ("publish", _signal),
+}
+
+
 def create(task: Json) -> Json:
-    """Write messages as fast as they are acked: each writer has one under way."""
+    """Write as fast as it is acked: each writer has one packet under way."""
     watch, acks = Watch(task), Acks()
     writers = {_connected(task, one): one["channel"] for one in task["writers"]}
+    name, make = PACKETS[task["packet"]]
     under_way: dict[SocketIo, float] = {}
     window, number = Window(task), 0
 
@@ -98,7 +122,7 @@ def create(task: Json) -> Json:
         nonlocal number
         number += 1
         under_way[writer] = time.perf_counter()
-        writer.emit("message.create", _message(writers[writer], number), number)
+        writer.emit(name, make(writers[writer], number), number)
 
     for writer in writers:
         write(writer)
@@ -109,7 +133,7 @@ def create(task: Json) -> Json:
             if client not in writers:
                 watch.take(client)
             elif client.acks:
-                acks.take(client.acks.pop()[1])
+                acks.take(f"channel:{writers[client]}", client.acks.pop()[1])
                 window.count(time.perf_counter() - under_way.pop(client))
                 if not window.is_over:
                     write(client)
@@ -135,6 +159,7 @@ def deliver(task: Json) -> Json:
     period_s = 1 / task["rate"]
     watch, acks = Watch(task), Acks()
     writers = [(_connected(task, one), one["channel"]) for one in task["writers"]]
+    channels = dict(writers)
     window, number, acked = Window(task), 0, 0
     began = time.perf_counter()
     while not window.is_over or acked < number:
@@ -147,10 +172,10 @@ def deliver(task: Json) -> Json:
             number += 1
             due = began + number * period_s
         wait_s = 0.05 if window.is_over else due - time.perf_counter()
-        for client in _readable([*(w for w, _ in writers), *watch.clients], wait_s):
+        for client in _readable([*channels, *watch.clients], wait_s):
             client.receive()
             for _, body in client.acks:
-                acks.take(body)
+                acks.take(f"channel:{channels[client]}", body)
                 acked += 1
                 window.count_step()
             client.acks.clear()

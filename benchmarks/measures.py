@@ -49,18 +49,55 @@ def creations(bench: Bench, effort: Effort) -> Iterator[Row]:
         yield Row("memory after that load", "MiB", [memory_mib(stage.server.pid)])
 
 
-def create(stage: Stage, clients: int, channels: int, effort: Effort) -> Json:
-    """Load the server with writers that wait for each ack."""
+def publishes(bench: Bench, effort: Effort) -> Iterator[Row]:
+    """Events of an application over sockets, each acked after its commit and seen by a watcher."""
+    least = 4_000 if bench.backend == "postgres" else 5_000
+    with bench.stage() as stage:
+        stage.populate()
+        for clients, channels in [(1, 1), (64, 8), (64, 1)]:
+            load = partial(create, stage, clients, channels, effort, packet="event")
+            runs = repeat(effort, load)
+            is_goal = (clients, channels) == (64, 8)
+            name = f"events, {clients} client{'s' * (clients > 1)} in {channels}"
+            goal = Target(least, at_least=True) if is_goal else None
+            yield rate(f"{name} channel{'s' * (channels > 1)}", runs, goal)
+            yield per_cpu("  … per CPU second of the server", runs)
+            slow = Target(40, at_least=False) if is_goal else None
+            yield Row("  … time to the ack, p99", "ms", [run["p99_ms"] for run in runs], slow)
+
+
+def signals(bench: Bench, effort: Effort) -> Iterator[Row]:
+    """Ephemeral publishes over sockets, each acked; nobody else watches."""
+    with bench.stage() as stage:
+        stage.populate()
+        load = partial(create, stage, 64, 8, effort, packet="signal", watched=0)
+        runs = repeat(effort, load)
+    yield rate("acked signals, 64 clients in 8 channels", runs, None)
+    yield per_cpu("  … per CPU second of the server", runs)
+    yield Row("  … time to the ack, p99", "ms", [run["p99_ms"] for run in runs])
+
+
+def create(
+    stage: Stage,
+    clients: int,
+    channels: int,
+    effort: Effort,
+    *,
+    packet: str = "message",
+    watched: int | None = None,
+) -> Json:
+    """Load the server with writers that wait for each ack; all channels are `watched`, or some."""
     users, used = stage.users, stage.channels[:channels]
     return stage.load(
         "create",
+        packet=packet,
         writers=[
             {"token": users[n % len(users)].access_token, "channel": used[n % channels]["id"]}
             for n in range(clients)
         ],
         watchers=[
             {"token": users[0].access_token, "stream": f"channel:{channel['id']}"}
-            for channel in used
+            for channel in used[:watched]
         ],
         seconds=effort.seconds,
         warmup_s=effort.warmup_s,
@@ -131,6 +168,8 @@ def connections(bench: Bench, _effort: Effort) -> Iterator[Row]:
 MEASURES: dict[str, Measure] = {
     "start": start_up,
     "create": creations,
+    "publish": publishes,
+    "signal": signals,
     "deliver": delivery,
     "read": reads,
     "idle": connections,

@@ -25,7 +25,7 @@ Stacks = list[tuple[list[str], int]]
 
 def show(bench: Bench, effort: Effort, only: set[str]) -> None:
     """Profile the loads, and print each; the figures are lower than without the sampling."""
-    if only & {"read", "create"}:
+    if only & {"read", "create", "publish", "signal"}:
         _show_one(bench, effort, only)
     if "doors" in only:
         with bench.stage(root=PROFILER) as stage:
@@ -59,6 +59,10 @@ def _show_one(bench: Bench, effort: Effort, only: set[str]) -> None:
         if "create" in only:
             with _profiled(stage.server, "message.create, 64 clients"):
                 measures.create(stage, 64, 8, effort)
+        for name, packet in (("publish", "event"), ("signal", "signal")):
+            if name in only:
+                with _profiled(stage.server, f"{packet}s, 64 clients"):
+                    measures.create(stage, 64, 8, effort, packet=packet)
 
 
 def _show_hints(bench: Bench, effort: Effort) -> None:

@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     FromClause,
     Integer,
     Select,
     String,
+    Table,
     Text,
     and_,
     any_,
     bindparam,
     cast,
     func,
+    literal_column,
     select,
+    true,
+    update,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -80,54 +85,63 @@ def lock(write: Write, names: Collection[str], *, waits: bool) -> Collection[str
     return set(write.conn.execute(_LOCK[waits], {"names": list(names)}).scalars())
 
 
-def _standings(
-    asked: FromClause, number: ColumnElement[Any], field: Callable[[str], ColumnElement[Any]]
-) -> Select[Any]:
-    stream, channel, actor, key = map(field, ("stream", "channel", "actor", "key"))
-    return (
-        select(
-            number,
-            channels.c.kind,
-            members.c.role,
-            streams.c.id,
-            streams.c.epoch,
-            streams.c.top,
-            events.c.offset,
-            events.c.type,
-            events.c.data,
-            events.c.at_ms,
-            events.c.digest,
-        )
-        .select_from(asked)
-        .outerjoin(channels, and_(channels.c.id == channel, channels.c.deleted_ms.is_(None)))
-        .outerjoin(members, and_(members.c.channel_id == channels.c.id, members.c.user_id == actor))
-        .outerjoin(streams, streams.c.name == stream)
-        .outerjoin(
-            events,
-            and_(
-                events.c.stream_id == streams.c.id,
-                events.c.actor == actor,
-                events.c.key == key,
-                # Else SQLite would not use the index, which is of those alone.
-                events.c.key.is_not(None),
-            ),
-        )
+Field = Callable[[str], ColumnElement[Any]]
+
+# What is looked up for each who asks: of each table one row at most.
+_WANTED: dict[Table, list[ColumnElement[Any]]] = {
+    channels: [channels.c.kind],
+    members: [members.c.role],
+    streams: [streams.c.id, streams.c.epoch, streams.c.top],
+    events: [events.c.offset, events.c.type, events.c.data, events.c.at_ms, events.c.digest],
+}
+
+
+def _matches(table: Table, asks: Field, stream_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    if table is channels:
+        return and_(channels.c.id == asks("channel"), channels.c.deleted_ms.is_(None))
+    if table is members:
+        return and_(members.c.channel_id == asks("channel"), members.c.user_id == asks("actor"))
+    if table is streams:
+        return streams.c.name == asks("stream")
+    return and_(
+        events.c.stream_id == stream_id,
+        events.c.actor == asks("actor"),
+        events.c.key == asks("key"),
+        # Else SQLite would not use the index, which is of those alone.
+        events.c.key.is_not(None),
     )
 
 
 def _of_postgresql() -> Select[Any]:
     fields = dict.fromkeys(("stream", "channel", "actor", "key"), Text())
     asked = bulk.recordset("asked", {"number": Integer(), **fields})
-    return _standings(asked, asked.c.number, lambda name: asked.c[name])
+    joined: FromClause = asked
+    columns: list[ColumnElement[Any]] = [asked.c.number]
+    stream_id: ColumnElement[Any] = streams.c.id
+    for table, wanted in _WANTED.items():
+        # Not by plain joins: while a table is small the server would read the whole of it, and
+        # a plan that was prepared then is kept for long.
+        match = _matches(table, lambda name: asked.c[name], stream_id)
+        one = select(*wanted).where(match).limit(literal_column("1")).lateral(f"{table.name}_found")
+        joined = joined.outerjoin(one, true())
+        columns += one.c
+        stream_id = one.c.id if table is streams else stream_id
+    return select(*columns).select_from(joined)
 
 
 def _of_sqlite() -> Select[Any]:
     asked = func.json_each(bindparam("asked", type_=Text())).table_valued("key", "value")
-    return _standings(
-        asked,
-        cast(asked.c.key, Integer),
-        lambda name: func.json_extract(asked.c.value, f"$.{name}", type_=String),
-    )
+    joined: FromClause = asked
+    columns: list[ColumnElement[Any]] = [cast(asked.c.key, Integer)]
+    for table, wanted in _WANTED.items():
+        match = _matches(
+            table,
+            lambda name: func.json_extract(asked.c.value, f"$.{name}", type_=String),
+            streams.c.id,
+        )
+        joined = joined.outerjoin(table, match)
+        columns += wanted
+    return select(*columns).select_from(joined)
 
 
 _STANDINGS = {"postgresql": _of_postgresql(), "sqlite": _of_sqlite()}
@@ -190,6 +204,24 @@ def find_messages(conn: Connection, ids: Collection[str]) -> set[tuple[str, str]
     return {(row[0], row[1]) for row in conn.execute(_FIND_MESSAGES[name], {"ids": given})}
 
 
+_COLUMNS = ("stream_id", "offset", "type", "data", "actor", "key", "digest", "at_ms")
+_MOVED = (
+    update(streams)
+    .where(streams.c.id == any_(bindparam("moved", type_=postgresql.ARRAY(BigInteger))))
+    .values(
+        top=cast(
+            cast(bindparam("tops", type_=Text()), postgresql.JSONB)[
+                cast(streams.c.id, Text)
+            ].astext,
+            BigInteger,
+        )
+    )
+)
+# One trip to the server for both.
+_ADD = bulk.insert_from_json(events, _COLUMNS).add_cte(_MOVED.cte("moved"))
+_MOVE_ONE = update(streams).where(streams.c.id == bindparam("row")).values(top=bindparam("to"))
+
+
 def add(
     write: Write,
     rows: Sequence[Mapping[str, Any]],
@@ -199,7 +231,13 @@ def add(
     """Add events and messages, and move the tops of their streams, by id."""
     if not rows:
         return
-    bulk.update_many(write.conn, streams, "id", "top", tops)
-    bulk.insert_many(write.conn, events, rows)
+    conn = write.conn
+    if conn.dialect.name == "sqlite":
+        conn.execute(_MOVE_ONE, [{"row": id_, "to": top} for id_, top in tops.items()])
+        bulk.insert_many(conn, events, rows)
+    else:
+        moved = json.dumps({str(id_): top for id_, top in tops.items()}).decode()
+        given = {"moved": list(tops), "tops": moved, "rows": bulk.as_parameter(rows)}
+        conn.execute(_ADD, given)
     if posted:
-        bulk.insert_many(write.conn, messages, posted)
+        bulk.insert_many(conn, messages, posted)

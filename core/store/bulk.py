@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Executable,
     FromClause,
+    Insert,
     Integer,
     Table,
     Text,
@@ -22,7 +22,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    update,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
@@ -49,11 +48,12 @@ def insert_many(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     if conn.dialect.name == "sqlite":
         conn.execute(insert(table), list(rows))
     else:
-        conn.execute(_insert_from_json(table, tuple(rows[0])), {"rows": as_parameter(rows)})
+        conn.execute(insert_from_json(table, tuple(rows[0])), {"rows": as_parameter(rows)})
 
 
 @lru_cache(maxsize=16)
-def _insert_from_json(table: Table, names: tuple[str, ...]) -> Executable:
+def insert_from_json(table: Table, names: tuple[str, ...]) -> Insert:
+    """Give the statement that inserts the rows of the JSON parameter `rows`: PostgreSQL alone."""
     given = recordset("rows", {name: _plain(table.c[name].type) for name in names})
     return insert(table).from_select(names, select(*(given.c[name] for name in names)))
 
@@ -61,25 +61,3 @@ def _insert_from_json(table: Table, names: tuple[str, ...]) -> Executable:
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     # Without a length and a collation: those are the column's.
     return BigInteger() if isinstance(type_, Integer) else Text()
-
-
-def update_many(
-    conn: Connection, table: Table, key: str, value: str, values: Mapping[int, int]
-) -> None:
-    """Give one column of many rows, told by a whole number, a whole number each."""
-    rows = [{"row": row, "given": given} for row, given in values.items()]
-    if conn.dialect.name == "sqlite":
-        conn.execute(_update_one(table, key, value), rows)
-    else:
-        conn.execute(_update_from_json(table, key, value), {"rows": as_parameter(rows)})
-
-
-@lru_cache(maxsize=16)
-def _update_one(table: Table, key: str, value: str) -> Executable:
-    return update(table).where(table.c[key] == bindparam("row")).values({value: bindparam("given")})
-
-
-@lru_cache(maxsize=16)
-def _update_from_json(table: Table, key: str, value: str) -> Executable:
-    given = recordset("rows", {"row": BigInteger(), "given": BigInteger()})
-    return update(table).where(table.c[key] == given.c.row).values({value: given.c.given})

@@ -237,6 +237,27 @@ def is_scan(line):
     return line.startswith("Seq Scan on")
 
 
+class TestPlans:
+    def test_a_used_key_is_found_by_its_index_also_while_the_log_is_short(self, world):
+        """PostgreSQL keeps a plan that it made then: to read all events, while they become many."""
+        if world.db.is_sqlite:
+            pytest.skip("SQLite plans by the indexes that there are")
+        world.grow(1)
+        with Statements(world.db) as statements:
+            publish.publish(
+                world.db, world.ada, publish.Draft(world.stream, "a.b", 1, "k"), max_bytes=99
+            )
+        with world.db.engine.connect() as conn:
+            plans = [
+                row[0]
+                for statement, parameters in statements.seen
+                for row in conn.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+            ]
+
+        assert [line for line in plans if "Index Scan using uq_events_stream_id_actor_key" in line]
+        assert [line for line in plans if is_scan(line)] == []
+
+
 class TestTheTest:
     def test_a_scan_is_seen(self, db):
         """Or the two above would be green whatever happens."""
