@@ -20,6 +20,7 @@ SESSIONS = Gauge(
 GREENLETS = Gauge("fanfare_greenlets", "Greenlets that live.", multiprocess_mode=_LIVE)
 STREAMS = Gauge("fanfare_streams", "Streams followed on this node.", multiprocess_mode=_LIVE)
 EVENTS = Counter("fanfare_events", "Events committed by this node.")
+ROUNDS = Counter("fanfare_rounds", "Transactions that publishes and messages were written in.")
 DELIVERIES = Counter("fanfare_deliveries", "Events handed to watchers of this node.")
 REPAIRS = Counter("fanfare_repairs", "Reads of the log because a hint was missing.")
 CUTS = Counter("fanfare_cuts", "Connections cut off because they did not keep up.")

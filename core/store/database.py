@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.errors import FanfareError, UnavailableError
 from core.events import Control, Event
-from core.metrics import DB_STATEMENTS
+from core.metrics import DB_STATEMENTS, ROUNDS
 from core.store.rounds import Rounds
 
 # How long a writer waits for SQLite's lock.
@@ -151,6 +151,7 @@ class Database:
             raise job.error
 
     def _write_round(self, jobs: list[_Job]) -> None:
+        ROUNDS.inc()
         is_worked = False
         try:
             with self.write() as write:

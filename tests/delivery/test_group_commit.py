@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+import requests
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -30,8 +31,9 @@ from core.services import accounts, channels, intents, members, messages, publis
 from core.services.intents import Content, Intent
 from core.store import accounts as store_accounts
 from core.store import models
+from tests.delivery.raw import RawSocket
 from tests.delivery.test_parallel_writers import make_commit_fail
-from tests.delivery.world import MAX_BYTES, Core, read_all
+from tests.delivery.world import MAX_BYTES, Core, Room, read_all
 from tests.support.client import unique
 from tests.support.wait import wait_until
 
@@ -506,3 +508,42 @@ class TestAsIfAlone:
 
         assert {NotFoundError, ForbiddenError, ConflictError} <= codes
         assert {intent.is_replay for intent in wanted if intent.event} == {True, False}
+
+
+class TestThroughAServer:
+    """Greenlets in place of threads, and SQLite, which lets none of them run while it works."""
+
+    def test_those_who_publish_at_once_share_transactions(self, busy_server, ada):
+        rooms = [Room(ada) for _ in range(3)]
+        before = counted(busy_server, "fanfare_rounds_total")
+        with ThreadPoolExecutor(WRITERS) as pool:
+            calls = [pool.submit(self.write, busy_server, ada, rooms) for _ in range(WRITERS)]
+            offsets = [offset for call in calls for offset in call.result(DEADLINE_S)]
+        rounds = counted(busy_server, "fanfare_rounds_total") - before
+
+        assert len(offsets) == len(set(offsets)) == WRITERS * EACH
+        assert 0 < rounds < WRITERS * EACH
+        for room in rooms:
+            top = 2 + WRITERS * EACH // 3
+            assert [one["offset"] for one in room.log()] == list(range(1, top + 1))
+
+    @staticmethod
+    def write(server: Any, who: Any, rooms: list[Room]) -> list[tuple[str, int]]:
+        with RawSocket(server.url, who.access_token) as connection:
+            sent = []
+            for number in range(EACH):
+                wish = {"stream": rooms[number % 3].stream, "type": "test.made", "data": number}
+                sent.append((wish["stream"], connection.send("publish", wish)))
+            return [
+                (str(stream), connection.read_ack(ack_id)["position"]["offset"])
+                for stream, ack_id in sent
+            ]
+
+
+WRITERS = 12
+EACH = 30
+
+
+def counted(server: Any, name: str) -> float:
+    lines = requests.get(f"{server.url}/metrics", timeout=DEADLINE_S).text.splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith(name))
