@@ -89,7 +89,10 @@ class TestSignals:
             for _ in range(50):
                 mine.ok("typing", {"channel": room.id})
                 last = room.publish(1)[0]["offset"]
-                theirs.read_while(lambda p, last=last: p[0] != "event" or p[1]["offset"] != last)
+                for socket in (mine, theirs):
+                    socket.read_while(
+                        lambda p, last=last: p[0] != "event" or p[1]["offset"] != last
+                    )
                 if theirs.named("signal"):
                     break
 
