@@ -7,7 +7,7 @@ and tops are read under the streams' locks; who is refused or comes again gets n
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -26,8 +26,7 @@ from core.times import now_ms
 _OVERHEAD = 4 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where an event is to stand, and since when."""
 
     stream: str
@@ -35,8 +34,7 @@ class Spot:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """An event's data as JSON text, and the message, if it makes one."""
 
     data: str
