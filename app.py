@@ -346,11 +346,8 @@ def _add_gateway(
 ) -> Gateway:
     options: dict[str, Any] = {
         "transports": settings.transports.split(","),
-        "cors_allowed_origins": lambda origin, environ: is_own_or_allowed(
-            origin, environ, settings.origins
-        ),
-        # There are no cookies.
-        "cors_credentials": False,
+        "cors_allowed_origins": partial(is_own_or_allowed, origins=settings.origins),
+        "cors_credentials": False,  # there are no cookies
     }
     socketio = SocketIO(
         flask,
