@@ -5,6 +5,7 @@ authentication, and nothing that a client sends can raise past this module.
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -182,7 +183,7 @@ class Gateway:
             connection.say_goodbye("internal", "The server failed.", "later", 5)
 
     def _greet(self, connection: Connection) -> None:
-        own = user_stream(connection.user_id)
+        own = sys.intern(user_stream(connection.user_id))
         profile = self.parts.lookups.profile(connection.user_id)
         if connection.is_over():
             return

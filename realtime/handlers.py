@@ -1,6 +1,7 @@
 """One function a packet: from its validated form to one service, and to its ack."""
 
 import math
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -74,7 +75,8 @@ def _watch(
     _check_room(gateway, connection, set(names.values()))
     wanted = {names[asked] for asked in present if asked in names}
     _take_presence(connection, len(wanted))
-    connection.streams.update(names.values())
+    # One text for all who watch it.
+    connection.streams.update(map(sys.intern, names.values()))
     by_name = {name: wishes[asked] for asked, name in names.items()}
     watched: set[str] = set()
     rosters: dict[str, Roster | None] = {}

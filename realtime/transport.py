@@ -58,11 +58,13 @@ class Transport:
 
     __slots__ = (
         "_buffer", "_is_over", "_is_partial", "_is_writing_over", "_max_message_bytes", "_owner",
-        "_pong", "_reader", "_reading", "_sock", "_writing", "is_closing", "queued_bytes",
+        "_pong", "_reader", "_reading", "_send", "_sock", "_writing", "is_closing", "queued_bytes",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, owner: Owner, max_message_bytes: int) -> None:
         self._sock: Any = sock
+        # One for all rooms: each look at `sock.send` would make another one.
+        self._send: Send | None = sock.send
         self._owner = owner
         self._max_message_bytes = max_message_bytes
         # Frames that wait; of the first, a part may have left.
@@ -97,7 +99,7 @@ class Transport:
 
     def sender(self) -> Send | None:
         """Give what writes straight to the system; None while something waits."""
-        return self._sock.send if self._buffer is None and self.is_open else None
+        return self._send if self._buffer is None and self.is_open else None
 
     def write(self, data: bytes) -> None:
         """Write whole frames, now or as soon as the client takes them."""
@@ -306,7 +308,7 @@ class Transport:
         for listener in (self._reading, self._writing):
             if listener is not None:
                 green.unwatch(listener)
-        self._reading = self._writing = self._buffer = self._reader = None
+        self._reading = self._writing = self._buffer = self._reader = self._send = None
         self.queued_bytes = 0
         if is_reset:
             with contextlib.suppress(OSError):
