@@ -344,18 +344,19 @@ class Engine:
     def _turn_for_ever(self) -> None:
         tick_s = max(_LEAST_TICK_S, self.terms.ping_interval_s / _SLOTS)
         due = time.monotonic()
-        while True:
+        # With nobody left, and nothing to give back, until the next one comes.
+        while not green.let_idle_go() or self._number or self._strangers:
             due = max(due + tick_s, time.monotonic())
             green.sleep(due - time.monotonic())
             try:
                 self._turn(time.monotonic())
             except Exception:  # noqa: BLE001 - the others have to be pinged
                 _log.exception("pings failed")
+        self._is_turning = False
 
     def _turn(self, now: float) -> None:
         self._close_strangers(now)
         self._close_silent(now - self.terms.ping_timeout_s)
-        green.let_idle_go()
         self._at = (self._at + 1) % _SLOTS
         self._pinged.append((now, self._at))
         for session in list(self._slots[self._at]):
@@ -379,7 +380,10 @@ class Engine:
             self.gate.look_ahead(session.connection, 2 * self.terms.ping_interval_s)
 
     def _close_strangers(self, now: float) -> None:
-        while self._strangers and self._strangers[0][0] <= now:
-            _, session = self._strangers.popleft()
-            if session.connection is None:
+        while self._strangers:
+            due, session = self._strangers[0]
+            if not session.is_closed and session.connection is None:
+                if due > now:
+                    return
                 session.end(for_good=True)
+            self._strangers.popleft()

@@ -96,12 +96,13 @@ def run(work: Callable[..., object], *args: object) -> None:
     _hub().schedule_call_global(0, worker.switch, [(work, args)])
 
 
-def let_idle_go() -> None:
-    """End half of the greenlets that wait for work. Called from time to time."""
+def let_idle_go() -> bool:
+    """End half of the greenlets that wait for work; tell whether that is all. Called in turns."""
     surplus = len(_idle) // 2
     leaving, _idle[:surplus] = _idle[:surplus], []
     for worker in leaving:
         _hub().schedule_call_global(0, worker.switch, [])
+    return not leaving
 
 
 def _work(job: list[Any]) -> None:

@@ -368,6 +368,18 @@ class TestEnds:
 
 
 class TestPings:
+    def test_the_wheel_stands_still_while_nobody_is_there(self):
+        """An idle node sleeps, and keeps no session for having been a stranger."""
+        world = World(ping_s=0.2)
+        for _ in range(2):
+            client = world.connected()
+            client.sock.close()
+            world.settle(lambda: not world.engine._is_turning)
+
+            assert not world.engine._strangers
+        assert world.connected().read_text() == "2"
+        world.clients[-1].sock.close()
+
     def test_everybody_is_pinged_and_looked_after_once_an_interval(self):
         world = World(ping_s=0.25)
         clients = [world.connected() for _ in range(5)]

