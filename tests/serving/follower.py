@@ -30,6 +30,8 @@ class Follower:
         self._url, self._token, self._stream, self._name = url, token, stream, name
         self._position: dict[str, Any] | None = None
         self._unacked: dict[int, str] = {}
+        # Those of them that were sent over an earlier connection.
+        self._lost: set[int] = set()
         self._acks = 0
         self._is_publishing = threading.Event()
         self._stop = threading.Event()
@@ -70,6 +72,7 @@ class Follower:
         url = self._url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
         opened = websocket.create_connection(url, timeout=DEADLINE_S, http_no_proxy=["*"])
         try:
+            self._lost = set(self._unacked)
             opened.send("40" + json.dumps({"token": self._token}))
             return self._talk(opened)
         finally:
@@ -136,10 +139,11 @@ class Follower:
         self._position = ack["position"]
         if ack["more"]:
             self._subscribe(opened)
-        for key in list(self._unacked.values()):
+            return
+        lost, self._lost = self._lost, set()
+        for number in lost:
             # Its ack was lost with the connection: the key makes it take effect once.
-            self._unacked.clear()
-            self._send(opened, key)
+            self._send(opened, self._unacked.pop(number))
 
     def _see(self, event: dict[str, Any]) -> None:
         if event["stream"] != self._stream:
