@@ -16,8 +16,10 @@ ARGS ?=
 
 # The locks are complete, so pip need not look for more.
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --no-deps
-LOCK := $(PY) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock"
+LOCK := $(PY) -m uv pip compile pyproject.toml $(LOCKED)
+LOCK_PEERS := $(PY) -m uv pip compile benchmarks/peers/requirements.in $(LOCKED)
 
 # A virtual environment whose interpreter was removed is set up again.
 $(shell test -x $(PY) || rm -f $(RUNTIME) $(DEV))
@@ -43,7 +45,7 @@ check: $(DEV) ## Lint, check the format and the types, and hold the layers
 	@$(PY) -m mypy
 	@$(PY) -m pytest -q tests/test_layers.py tests/test_habits.py
 
-bench: $(DEV) ## Measure speed and memory, of one node and of several; prints a table, writes JSON
+bench: $(DEV) ## Measure speed and memory, and beside other servers; writes JSON and docs/benchmarks.md
 	@$(PY) -m benchmarks $(ARGS)
 
 format: $(DEV) ## Format the code and mend what ruff can mend
@@ -53,11 +55,12 @@ format: $(DEV) ## Format the code and mend what ruff can mend
 lock: $(DEV) ## Compile pyproject.toml to exact versions (ARGS=--upgrade takes the newest)
 	@$(LOCK) $(ARGS) --output-file requirements.txt
 	@$(LOCK) $(ARGS) --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(LOCK_PEERS) $(ARGS) --output-file benchmarks/peers/requirements.txt
 
 setup: $(DEV) node ## Install what tests and checks need, and run nothing
 
 clean: ## Remove what the commands made, but not instance/ (it holds your data)
-	@rm -rf $(VENV) tests/js/node_modules clients/js/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) tests/js/node_modules clients/js/node_modules benchmarks/.peers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The first interpreter that runs, is new enough and can make an environment. Debian's python3

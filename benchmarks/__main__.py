@@ -9,6 +9,8 @@ from benchmarks.doors import waiting
 from benchmarks.figures import Effort, Measure, Row
 from benchmarks.many import present, storms
 from benchmarks.measures import MEASURES as ON_ONE
+from benchmarks.peers.session import MEASURES as BESIDE_PEERS
+from benchmarks.peers.session import compare
 from benchmarks.stage import Bench
 from benchmarks.together import hints, remote, rest, scale
 from cluster.postgres import find_binaries
@@ -29,6 +31,16 @@ MEASURES = {**ON_ONE, "doors": waiting, **ON_SEVERAL}
 def main() -> int:
     """Measure what was asked for."""
     wanted = _parser().parse_args()
+    own = [name for name in wanted.only or MEASURES if name in MEASURES and not wanted.peers]
+    beside = [name for name in wanted.only or BESIDE_PEERS if name in BESIDE_PEERS]
+    if own:
+        _measure_own(wanted, own)
+    if beside and not wanted.profile and not wanted.database:
+        compare(beside, machine.cores(), quick=wanted.quick)
+    return 0
+
+
+def _measure_own(wanted: argparse.Namespace, names: list[str]) -> None:
     effort = Effort.quick() if wanted.quick else Effort.full()
     cores = machine.cores()
     rows: dict[str, list[Row]] = {}
@@ -42,13 +54,12 @@ def main() -> int:
             bench = Bench(backend, cores, stack)
             if wanted.profile:
                 print(f"\n{bench.about}")
-                profile.show(bench, effort, set(wanted.only or MEASURES))
+                profile.show(bench, effort, set(names))
             else:
-                rows[backend] = _measure(bench, effort, wanted.only or list(MEASURES))
+                rows[backend] = _measure(bench, effort, names)
                 databases[backend] = bench.about
     if rows:
         _conclude(rows, {"machine": machine.about(), "about": databases, "quick": wanted.quick})
-    return 0
 
 
 def _measure(bench: Bench, effort: Effort, names: list[str]) -> list[Row]:
@@ -92,7 +103,13 @@ def _parser() -> argparse.ArgumentParser:
         "--database", action="append", choices=BACKENDS, help="on this alone (may be repeated)"
     )
     parser.add_argument(
-        "--only", action="append", choices=list(MEASURES), help="this alone (may be repeated)"
+        "--only",
+        action="append",
+        choices=[*MEASURES, *BESIDE_PEERS],
+        help="this alone (may be repeated)",
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="beside other servers alone; writes docs/benchmarks.md"
     )
     parser.add_argument(
         "--profile", action="store_true", help="sample the server and print where its time goes"

@@ -87,7 +87,7 @@ struct totals {
 
 struct usage {
     double cpu_s[MOST_SERVERS];
-    uint64_t rss_kb;
+    uint64_t rss_kb[MOST_SERVERS];
 };
 
 extern struct options options;

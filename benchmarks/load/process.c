@@ -100,7 +100,7 @@ struct usage use(void)
     struct usage usage = {0};
     for (int i = 0; i < process_count; i++) {
         usage.cpu_s[processes[i].server] += cpu_of(processes[i].pid);
-        usage.rss_kb += rss_of(processes[i].pid);
+        usage.rss_kb[processes[i].server] += rss_of(processes[i].pid);
     }
     return usage;
 }

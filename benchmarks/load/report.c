@@ -41,13 +41,25 @@ static void print_cpu(const char *name, const struct usage *from, const struct u
     printf("]");
 }
 
+static void print_rss(const char *name, const struct usage *usage)
+{
+    printf("\"%s\":[", name);
+    for (int i = 0; i < options.server_count; i++)
+        printf("%s%llu", i ? "," : "", (unsigned long long)usage->rss_kb[i]);
+    printf("]");
+}
+
 static void print_servers(const struct phases *p)
 {
     print_cpu("connect_cpu_s", &p->before, &p->connected);
     print_cpu("cpu_s", &p->begun, &p->ended);
-    printf(",\"rss_kb\":{\"before\":%llu,\"connected\":%llu,\"end\":%llu}",
-           (unsigned long long)p->before.rss_kb, (unsigned long long)p->settled.rss_kb,
-           (unsigned long long)p->drained.rss_kb);
+    printf(",\"rss_kb\":{");
+    print_rss("before", &p->before);
+    printf(",");
+    print_rss("connected", &p->settled);
+    printf(",");
+    print_rss("end", &p->drained);
+    printf("}");
 }
 
 static void print_error(void)

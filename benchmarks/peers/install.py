@@ -17,6 +17,7 @@ from benchmarks.peers.build import HERE, KEPT
 PACKAGES = (HERE / "package.json", HERE / "package-lock.json")
 REQUIREMENTS = HERE / "requirements.txt"
 PROGRAMS = HERE / "programs"
+_DONE = ".installed"
 
 
 class InstallError(RuntimeError):
@@ -28,7 +29,7 @@ def node_folder() -> Path:
 
     Raises: InstallError.
     """
-    return _kept("node", [*PACKAGES, *sorted(PROGRAMS.glob("*.js"))], _install_node)
+    return _kept("node", _install_node)
 
 
 def python() -> Path:
@@ -36,7 +37,7 @@ def python() -> Path:
 
     Raises: InstallError.
     """
-    return _kept("python", [REQUIREMENTS], _install_python) / "bin" / "python"
+    return _kept("python", _install_python) / "bin" / "python"
 
 
 def has_node() -> bool:
@@ -44,16 +45,26 @@ def has_node() -> bool:
     return bool(shutil.which("node") and shutil.which("npm"))
 
 
-def _kept(kind: str, wanted: list[Path], install: Callable[[Path], None]) -> Path:
+def is_there(kind: str) -> bool:
+    """Whether the peers of `kind`, "node" or "python", are installed as the locks say now."""
+    return (_folder(kind) / _DONE).exists()
+
+
+def _folder(kind: str) -> Path:
+    programs = sorted(PROGRAMS.glob("*.js"))
+    wanted = [*PACKAGES, *programs] if kind == "node" else [REQUIREMENTS]
     state = hashlib.sha256(b"\0".join(path.read_bytes() for path in wanted)).hexdigest()[:16]
-    folder = KEPT / f"{kind}-{state}"
-    done = folder / ".installed"
-    if not done.exists():
+    return KEPT / f"{kind}-{state}"
+
+
+def _kept(kind: str, install: Callable[[Path], None]) -> Path:
+    folder = _folder(kind)
+    if not is_there(kind):
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted install left
         folder.mkdir(parents=True)
         print(f"Installing the peers of {kind} …", file=sys.stderr, flush=True)
         install(folder)
-        done.touch()
+        (folder / _DONE).touch()
     return folder
 
 

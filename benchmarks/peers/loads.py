@@ -21,13 +21,15 @@ class Served:
     """A server that runs, as the generator meets it.
 
     `pids` begin with the one whose CPU time is the figure. `watch`, `publish` and `call` are the
-    generator's options for watchers, for events, and for publishes that wait for their ack.
+    generator's options for watchers, for events, and for publishes that wait for their ack;
+    `more_rooms` subscribes a watcher to two rooms more.
     """
 
     pids: tuple[int, ...]
     watch: tuple[str, ...]
     publish: tuple[str, ...] = ()
     call: tuple[str, ...] = ()
+    more_rooms: tuple[str, ...] = ()
 
 
 def run(served: Served, cores: Cores, words: list[str], *, seconds: float) -> Json:

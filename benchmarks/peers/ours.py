@@ -39,7 +39,7 @@ def subject(bench: Bench, shape: Shape | None = None, *, title: str = TITLE) -> 
 def pair(bench: Bench) -> Subject:
     """Make Fanfare a subject on two nodes: watchers on the first, publishes to the second."""
     started = partial(_two_nodes, bench)
-    return Subject("fanfare-redis", f"{TITLE}, from another node", redis_obstacle, started)
+    return Subject("fanfare-redis", f"{TITLE}, two nodes", redis_obstacle, started)
 
 
 def redis_obstacle() -> str | None:

@@ -33,7 +33,6 @@ class Subject:
     title: str
     obstacle: Callable[[], str | None]
     started: Callable[[Cores], AbstractContextManager[Served]]
-    compresses: bool = False  # where a client offers it; the generator can't follow it there
 
 
 def node_obstacle() -> str | None:
@@ -70,7 +69,10 @@ def _none() -> str | None:
 
 @contextmanager
 def program(
-    name: str, cores: Cores, command: Callable[[int, Path], Sequence[str | Path]]
+    name: str,
+    cores: Cores,
+    command: Callable[[int, Path], Sequence[str | Path]],
+    **environment: str,
 ) -> Iterator[tuple[int, int]]:
     """Run a peer on the server's core; gives its port and process id.
 
@@ -80,7 +82,7 @@ def program(
     process = Process(name, folder / "log")
     try:
         with pinned(cores.server):
-            process.start(command(port, folder), env=_environment(), cwd=folder)
+            process.start(command(port, folder), env={**_environment(), **environment}, cwd=folder)
         _wait_until_open(process, port)
         yield port, process.pid
     finally:
@@ -119,6 +121,10 @@ def _socketio(port: int, pids: tuple[int, ...], publish_port: int | None = None)
         call=(
             *("--call", f'42{{n}}["publish",{{"room":"quiet","data":{DATA}}}]'),
             *("--answer", '^43{n}[{"ok":true'),
+        ),
+        more_rooms=(
+            *("--send", '421["subscribe",{"room":"second"}]'),
+            *("--send", '422["subscribe",{"room":"third"}]'),
         ),
     )
 
@@ -179,6 +185,7 @@ def fastapi(cores: Cores) -> Iterator[Served]:
                 *("--call", f'{{"publish":"quiet","id":{{n}},"data":{DATA}}}'),
                 *("--answer", '^{"id": {n},'),
             ),
+            more_rooms=("--send", '{"subscribe":"second"}', "--send", '{"subscribe":"third"}'),
         )
 
 
@@ -219,9 +226,9 @@ def send_loop(cores: Cores) -> Iterator[Served]:
         )
 
 
-FLASK = Subject("flask", "Flask-SocketIO, eventlet", _none, flask_socketio, compresses=True)
+FLASK = Subject("flask", "Flask-SocketIO, eventlet", _none, flask_socketio)
 NODE = Subject("node", "Node.js Socket.IO", node_obstacle, node)
 NODE_PAIR = Subject("node-redis", "Node.js Socket.IO, Redis adapter", redis_obstacle, node_pair)
-FASTAPI = Subject("fastapi", "FastAPI, websockets", _none, fastapi, compresses=True)
+FASTAPI = Subject("fastapi", "FastAPI, websockets", _none, fastapi)
 NCHAN = Subject("nchan", "nginx with nchan", nchan_obstacle, nchan)
 SEND_LOOP = Subject("c", "a C loop of send()", compiler_obstacle, send_loop)

@@ -1,0 +1,66 @@
+"""One watcher of ten stops reading: what that costs the others, and the server's memory.
+
+That a stalled watcher of Fanfare comes back and is given all that it missed is no figure, but a
+test: tests/delivery and tests/conformance.
+"""
+
+from collections.abc import Iterator
+
+from benchmarks.peers import ours
+from benchmarks.peers.loads import Served, run
+from benchmarks.peers.ours import Shape
+from benchmarks.peers.pace import Pace
+from benchmarks.peers.results import Chart, Json, Outcome
+from benchmarks.peers.rounds import interleave
+from benchmarks.peers.subjects import FASTAPI, NCHAN, NODE, SEND_LOOP, Subject
+from benchmarks.stage import Bench
+
+WATCHERS, STALLED = 50, 5
+RATE = 100
+BYTES = 30_000  # enough that the kernel's buffers of a stalled one are full in a second or two
+ALL_READ, SOME_STALL = "all read", f"{STALLED} of {WATCHERS} stalled"
+KIB = 1024  # in a MiB
+
+
+def p99(run: Json) -> float:
+    """Give the latency of those who read, in ms."""
+    return float(run["latency_ms"]["p99"])
+
+
+def grown(run: Json) -> float:
+    """Give what the server grew by under the load, in MiB."""
+    rss = run["rss_kb"]
+    return float((rss["end"][0] - rss["connected"][0]) / KIB)
+
+
+def stalled(bench: Bench, pace: Pace) -> Outcome:
+    """Long events at a fixed rate, with everybody reading and with some that don't."""
+
+    def drive(_subject: Subject, served: Served) -> Iterator[tuple[str, Json]]:
+        for case, count in ((ALL_READ, 0), (SOME_STALL, STALLED)):
+            words = [*served.publish, "-n", str(WATCHERS), "--pad", str(BYTES), "--spin"]
+            more = ["--rate", str(RATE), "--stalled", str(count), "--warmup", str(pace.warmup_s)]
+            yield case, run(served, bench.cores, [*words, *more], seconds=pace.latency_s)
+
+    own = ours.subject(bench, Shape(durable=True))
+    everybody = [own, NODE, FASTAPI, NCHAN, SEND_LOOP]
+    session = interleave(everybody, bench.cores, pace, drive)
+    cases = [ALL_READ, SOME_STALL]
+    charts = [
+        Chart(
+            "stalled", "Latency of those who read, p99", "ms",
+            session.runs.figures(p99, cases), more_is_better=False,
+        ),
+        Chart(
+            "stalled-memory", "Growth of the server's memory under that load", "MiB (RSS)",
+            session.runs.figures(grown, cases), more_is_better=False,
+        ),
+    ]  # fmt: skip
+    at = (own.title, SOME_STALL)
+    goals = [
+        session.runs.ratio(
+            "the others' p99, with one of ten stalled", p99, at, (own.title, ALL_READ), bound=-1.5
+        ),
+        session.runs.goal("memory under that load", grown, at, bound=-32, unit="MiB"),
+    ]
+    return Outcome("stalled", charts, goals, session.missing)
