@@ -48,6 +48,7 @@ def compare(names: Iterable[str], cores: machine.Cores, *, quick: bool) -> bool:
     backend = "sqlite" if find_binaries() is None else "postgres"
     with ExitStack() as stack:
         bench = Bench(backend, cores, stack)
+        taken = _taken(bench, pace)
         print(f"\nBeside the peers, {pace.rounds} interleaved rounds, on {bench.about}")
         for name in names:
             if backend == "sqlite" and name in ON_POSTGRES:
@@ -56,7 +57,7 @@ def compare(names: Iterable[str], cores: machine.Cores, *, quick: bool) -> bool:
             outcome = MEASURES[name](bench, pace)
             show(outcome)
             if not quick:
-                document.keep(_taken(bench, pace), [outcome])
+                document.keep(taken, [outcome])
     return True
 
 

@@ -1,16 +1,15 @@
 """One watcher of ten stops reading: what that costs the others, and the server's memory.
 
-That a stalled watcher of Fanfare comes back and is given all that it missed is no figure, but a
-test: tests/delivery and tests/conformance.
+Fanfare's stalled watchers come back in the end, and have to be given all that they missed.
 """
 
 from collections.abc import Iterator
 
-from benchmarks.peers import ours
+from benchmarks.peers import comeback, ours
 from benchmarks.peers.loads import Served, run
 from benchmarks.peers.ours import Shape
 from benchmarks.peers.pace import Pace
-from benchmarks.peers.results import Chart, Json, Outcome
+from benchmarks.peers.results import Chart, Goal, Json, Outcome
 from benchmarks.peers.rounds import interleave
 from benchmarks.peers.subjects import FASTAPI, NCHAN, NODE, SEND_LOOP, Subject
 from benchmarks.stage import Bench
@@ -35,12 +34,13 @@ def grown(run: Json) -> float:
 
 def stalled(bench: Bench, pace: Pace) -> Outcome:
     """Long events at a fixed rate, with everybody reading and with some that don't."""
+    load = ["-n", str(WATCHERS), "--pad", str(BYTES), "--spin", "--rate", str(RATE)]
+    load += ["--warmup", str(pace.warmup_s)]
 
     def drive(_subject: Subject, served: Served) -> Iterator[tuple[str, Json]]:
         for case, count in ((ALL_READ, 0), (SOME_STALL, STALLED)):
-            words = [*served.publish, "-n", str(WATCHERS), "--pad", str(BYTES), "--spin"]
-            more = ["--rate", str(RATE), "--stalled", str(count), "--warmup", str(pace.warmup_s)]
-            yield case, run(served, bench.cores, [*words, *more], seconds=pace.latency_s)
+            words = [*served.publish, *load, "--stalled", str(count)]
+            yield case, run(served, bench.cores, words, seconds=pace.latency_s)
 
     own = ours.subject(bench, Shape(durable=True))
     everybody = [own, NODE, FASTAPI, NCHAN, SEND_LOOP]
@@ -63,4 +63,12 @@ def stalled(bench: Bench, pace: Pace) -> Outcome:
         ),
         session.runs.goal("memory under that load", grown, at, bound=-32, unit="MiB"),
     ]
-    return Outcome("stalled", charts, goals, session.missing)
+    back = [comeback.come_back(bench, load, seconds=pace.latency_s) for _ in range(pace.rounds)]
+    return Outcome("stalled", charts, [*goals, _nothing_lacks(back)], session.missing)
+
+
+def _nothing_lacks(back: list[Json]) -> Goal:
+    cut = sum(run["cut"] for run in back)
+    what = f"events that {comeback.COUNT} stalled ones lack once they are back ({cut} were cut off)"
+    bad = sum(not run["complete"] for run in back)
+    return Goal(what, "events", [float(run["lacking"]) for run in back], 0.0, False, bad)
