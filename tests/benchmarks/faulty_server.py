@@ -1,6 +1,6 @@
 """A tiny WebSocket server that passes on what it is told, with a fault of one's choice.
 
-Who asks for /watch is a watcher; what others say goes to all watchers, as the fault says.
+Who asks for /watch is a watcher; what others say, or post, goes to all watchers, as the fault says.
 """
 
 import base64
@@ -44,7 +44,7 @@ class FaultyServer:
 
     def cut_one(self) -> None:
         """Hang up on a watcher."""
-        self._watchers[0].shutdown(socket.SHUT_RDWR)
+        self._watchers.pop().shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
@@ -59,6 +59,9 @@ class FaultyServer:
         data = b""
         while b"\r\n\r\n" not in data:
             data += sock.recv(65_536)
+        if data.startswith(b"POST"):
+            self._serve_posts(sock, data)
+            return
         sock.sendall(_answer(data))
         if data.startswith(b"GET /watch"):
             self._watchers.append(sock)
@@ -70,6 +73,19 @@ class FaultyServer:
             while found := _first(data):
                 text, data = found
                 self._pass_on(text)
+
+    def _serve_posts(self, sock: socket.socket, data: bytes) -> None:
+        while data:
+            head, found, rest = data.partition(b"\r\n\r\n")
+            size = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]) if found else 0
+            if not found or len(rest) < size:
+                data += (more := _received(sock))
+                if not more:
+                    return
+                continue
+            self._pass_on(rest[:size])
+            sock.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            data = rest[size:] or _received(sock)
 
     def _pass_on(self, text: bytes) -> None:
         with self._lock:
@@ -109,5 +125,6 @@ def _first(data: bytes) -> tuple[bytes, bytes] | None:
     if len(data) < head + size:
         return None
     mask = data[head - 4 : head]
-    text = bytes(byte ^ mask[n % 4] for n, byte in enumerate(data[head : head + size]))
-    return text, data[head + size :]
+    key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
+    text = int.from_bytes(data[head : head + size], "big") ^ key
+    return text.to_bytes(size, "big"), data[head + size :]
