@@ -120,7 +120,8 @@ def _section(name: str, section: Json, outcome: Outcome) -> Iterator[str]:
         yield note
     yield ""
     yield (
-        f"`python -m benchmarks --only {name}` · commit {section['commit']}, {section['at']} · "
+        f"`python -m benchmarks --only {name}` · the server of commit {section['commit']}, "
+        f"{section['at']} · "
         f"{section['rounds']} rounds · {section['database']} · {section['machine']}"
     )
 

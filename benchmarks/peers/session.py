@@ -33,6 +33,7 @@ MEASURES: dict[str, Callable[[Bench, Pace], Outcome]] = {
     "pages": pages,
 }
 ON_POSTGRES = {"fanout-redis", "pages"}
+SERVED = ("api", "app.py", "config.py", "core", "jobs", "logs.py", "realtime", "requirements.txt")
 
 
 def compare(names: Iterable[str], cores: machine.Cores, *, quick: bool) -> bool:
@@ -76,10 +77,14 @@ def _taken(bench: Bench, pace: Pace) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Name the commit that is measured, with a + where files differ from it."""
-    words = ["git", "describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Name the commit that last changed what is served, with a + where files differ from it."""
+    found = _git("log", "-1", "--format=%h", "--abbrev=10", "--", *SERVED)
+    return f"{found or 'unknown'}{'+' if _git('status', '--short', '--', *SERVED) else ''}"
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def show(outcome: Outcome) -> None:

@@ -178,7 +178,10 @@ class TestThePage:
         assert "| Fanfare | 20.0 (10.0–40.0) |" in text
         assert "| other | none (3 incomplete) |" in text
         assert "Left out: nchan, because no module." in text
-        assert "`python -m benchmarks --only fanout` · commit abc, now · 3 rounds" in text
+        assert (
+            "`python -m benchmarks --only fanout` · the server of commit abc, now · 3 rounds"
+            in text
+        )
         assert (tmp_path / "benchmarks" / "key.svg").exists()
 
     def test_a_measure_takes_the_place_of_an_older_one_alone(
