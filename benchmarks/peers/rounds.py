@@ -5,11 +5,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from benchmarks.machine import Cores
+from benchmarks.peers.build import BuildError
+from benchmarks.peers.install import InstallError
 from benchmarks.peers.loads import LoadFailedError, Served
 from benchmarks.peers.pace import Pace
 from benchmarks.peers.results import Json, Runs
 from benchmarks.peers.subjects import Subject
+from benchmarks.stage import LoadError
+from cluster.process import ProcessError
 
+FAILURES = (BuildError, InstallError, LoadError, LoadFailedError, ProcessError)
 # Yields what was run on a started server: the case, and what the load says of it.
 Drive = Callable[[Subject, Served], Iterator[tuple[str, Json]]]
 
@@ -25,19 +30,32 @@ class Session:
 def interleave(subjects: Iterable[Subject], cores: Cores, pace: Pace, drive: Drive) -> Session:
     """Start each subject anew in each round, the order turned by one, and drive it.
 
+    One that does not start, or hangs, is left out from then on, and named.
+
     Raises:
-        LoadFailedError: a load did not come to its end.
+        LoadFailedError: there is nobody to be measured.
     """
     able, missing = _able(subjects)
     runs = Runs()
     for number in range(pace.rounds):
         turned = able[number % len(able) :] + able[: number % len(able)]
         for subject in turned:
-            with subject.started(cores) as served:
-                for case, run in drive(subject, served):
-                    runs.add(subject.title, case, run)
-                    _tell(number, subject, case, run)
+            if subject.title in missing:
+                continue
+            try:
+                with subject.started(cores) as served:
+                    for case, run in drive(subject, served):
+                        runs.add(subject.title, case, run)
+                        _tell(number, subject, case, run)
+            except FAILURES as error:
+                missing[subject.title] = _last_line(error)
+                print(f"    {subject.title} failed:\n{error}", file=sys.stderr, flush=True)
     return Session(runs, missing)
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"it failed ({lines[-1].strip() if lines else type(error).__name__})"
 
 
 def _able(subjects: Iterable[Subject]) -> tuple[list[Subject], dict[str, str]]:

@@ -161,6 +161,20 @@ class TestRounds:
         with pytest.raises(LoadFailedError, match="nobody"):
             rounds.interleave(both[1:], CORES, PACE, drive)
 
+    def test_one_that_fails_is_named_and_the_others_go_on(self) -> None:
+        """A peer that cannot be installed or started spoils nobody's figures."""
+
+        def drive(subject: Subject, _served: Served) -> Iterator[tuple[str, dict[str, bool]]]:
+            if subject.key == "b":
+                raise LoadFailedError("it hung")
+            yield "case", {"complete": True}
+
+        both = [made_up("a"), made_up("b")]
+        found = rounds.interleave(both, CORES, replace(PACE, rounds=3), drive)
+
+        assert len(found.runs.figure("a", "case", lambda _run: 1.0).values) == 3
+        assert found.missing == {"b": "it failed (it hung)"}
+
 
 def made_up(name: str, obstacle: str | None = None) -> Subject:
     def started(_cores: Cores) -> ExitStack:
