@@ -30,14 +30,22 @@ MEASURES = {**ON_ONE, "doors": waiting, **ON_SEVERAL}
 
 def main() -> int:
     """Measure what was asked for."""
-    wanted = _parser().parse_args()
-    own = [name for name in wanted.only or MEASURES if name in MEASURES and not wanted.peers]
-    beside = [name for name in wanted.only or BESIDE_PEERS if name in BESIDE_PEERS]
+    wanted = parser().parse_args()
+    own, beside = chosen(wanted)
     if own:
         _measure_own(wanted, own)
-    if beside and not wanted.profile and not wanted.database:
+    if beside:
         compare(beside, machine.cores(), quick=wanted.quick)
     return 0
+
+
+def chosen(wanted: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Give the measures of Fanfare alone, and those beside its peers."""
+    own = [name for name in wanted.only or MEASURES if name in MEASURES]
+    beside = [name for name in wanted.only or BESIDE_PEERS if name in BESIDE_PEERS]
+    if wanted.profile or wanted.database:  # the peers know neither
+        return own, []
+    return ([] if wanted.peers else own), beside
 
 
 def _measure_own(wanted: argparse.Namespace, names: list[str]) -> None:
@@ -96,7 +104,8 @@ def _conclude(rows: dict[str, list[Row]], about: report.Json) -> None:
     print(f"\nWritten to {report.write(about, rows)}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Say what may be asked for."""
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short runs, once each: a look")
     parser.add_argument(

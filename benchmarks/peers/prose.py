@@ -9,8 +9,8 @@ Fanfare beside others, on one machine, in one session, by one command. **This pa
 command; it is never edited.** It holds what was measured, also where Fanfare is slower.
 
 ```sh
-make bench                          # everything; an hour
-make bench ARGS="--peers"           # only what is on this page
+make bench                          # everything; takes hours
+make bench ARGS="--peers"           # what is on this page; an hour
 make bench ARGS="--only fanout"     # one table, in its place on this page
 make bench ARGS="--peers --quick"   # a look; writes nothing here
 ```
