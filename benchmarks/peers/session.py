@@ -1,8 +1,10 @@
 """One session: the measures that were asked for, a table for the terminal, and the page."""
 
+import resource
 import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +35,7 @@ MEASURES: dict[str, Callable[[Bench, Pace], Outcome]] = {
     "pages": pages,
 }
 ON_POSTGRES = {"fanout-redis", "pages"}
+SPARE_FILES = 500  # of a server, beside its connections
 SERVED = ("api", "app.py", "config.py", "core", "jobs", "logs.py", "realtime", "requirements.txt")
 
 
@@ -45,7 +48,7 @@ def compare(names: Iterable[str], cores: machine.Cores, *, quick: bool) -> bool:
     if find_compiler() is None:
         print("\nNo C compiler here (Debian: gcc libc6-dev): the peers are left out.")
         return False
-    pace = Pace.quick() if quick else Pace.full()
+    pace = _within(allow_files(), Pace.quick() if quick else Pace.full())
     backend = "sqlite" if find_binaries() is None else "postgres"
     with ExitStack() as stack:
         bench = Bench(backend, cores, stack)
@@ -60,6 +63,18 @@ def compare(names: Iterable[str], cores: machine.Cores, *, quick: bool) -> bool:
             if not quick:
                 document.keep(taken, [outcome])
     return True
+
+
+def allow_files() -> int:
+    """Let every process that is started from now on open as many files as any may; give that."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def _within(files: int, pace: Pace) -> Pace:
+    most = files - SPARE_FILES
+    return replace(pace, idle=min(pace.idle, most), storm=min(pace.storm, most))
 
 
 def _taken(bench: Bench, pace: Pace) -> dict[str, Any]:
