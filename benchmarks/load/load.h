@@ -150,7 +150,7 @@ struct usage use(void);
 /* phases.c */
 struct phases {
     double connect_s, seconds, drain_s, own_cpu_s;
-    struct usage before, connected, settled, begun, ended, drained;
+    struct usage before, connected, settled, begun, ended;
     uint64_t deliveries, published, answers;
     bool is_ready; /* whether there was anybody to load, and a publisher where one is wanted */
 };

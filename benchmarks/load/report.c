@@ -58,7 +58,7 @@ static void print_servers(const struct phases *p)
     printf(",");
     print_rss("connected", &p->settled);
     printf(",");
-    print_rss("end", &p->drained);
+    print_rss("end", &p->ended);
     printf("}");
 }
 

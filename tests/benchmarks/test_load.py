@@ -67,6 +67,13 @@ class TestAGoodServer:
         assert result["complete"]
         assert result["deliveries"] > 3 * 4
 
+    def test_what_is_counted_is_whole(self) -> None:
+        """Events of the warm-up land before, and those that are counted before the end."""
+        with FaultyServer() as server:
+            result = load(server, "--rate", "0", "--in-flight", "16", "--warmup", "0.2")
+
+        assert result["deliveries"] == 3 * result["published"] > 0
+
     def test_events_may_be_posted(self) -> None:
         """With an answer for each."""
         with FaultyServer() as server:
