@@ -11,6 +11,7 @@ class Pace:
     seconds: float
     warmup_s: float
     latency_s: float
+    stalled_s: float  # long enough for the buffers of a stalled watcher to fill
     watchers: int
     crowd: int  # watchers of few events
     idle: int
@@ -27,6 +28,7 @@ class Pace:
             seconds=3,
             warmup_s=1,
             latency_s=6,
+            stalled_s=8,
             watchers=1_000,
             crowd=5_000,
             idle=15_000,
@@ -44,6 +46,7 @@ class Pace:
             seconds=1,
             warmup_s=0.5,
             latency_s=2,
+            stalled_s=4,
             watchers=300,
             crowd=1_000,
             idle=1_000,

@@ -94,9 +94,9 @@ Fanfare authenticates each; the peers let everybody in. In the storm all call at
     "stalled": Prose(
         "Stalled watchers",
         """
-Events of 30 KB at a fixed rate to 50 watchers, of whom 5 stop reading. Fanfare's events are
-durable: who stalled is cut off, and finds all of them in the log. The peers keep them in memory, or
-lose them.
+Events of 30 KB, 50 a second, to 20 watchers, of whom 2 stop reading. Fanfare's events are durable:
+who stalled is cut off, and finds all of them in the log. The peers keep them in memory, or wait for
+who does not read, and keep the others waiting: then a run is incomplete.
 """,
     ),
     "flat": Prose(

@@ -14,9 +14,9 @@ from benchmarks.peers.rounds import interleave
 from benchmarks.peers.subjects import FASTAPI, NCHAN, NODE, SEND_LOOP, Subject
 from benchmarks.stage import Bench
 
-WATCHERS, STALLED = 50, 5
-RATE = 100
-BYTES = 30_000  # enough that the kernel's buffers of a stalled one are full in a second or two
+WATCHERS, STALLED = 20, 2
+RATE = 50
+BYTES = 30_000  # enough that the kernel's buffers of a stalled one are full in a few seconds
 ALL_READ, SOME_STALL = "all read", f"{STALLED} of {WATCHERS} stalled"
 KIB = 1024  # in a MiB
 
@@ -40,7 +40,7 @@ def stalled(bench: Bench, pace: Pace) -> Outcome:
     def drive(_subject: Subject, served: Served) -> Iterator[tuple[str, Json]]:
         for case, count in ((ALL_READ, 0), (SOME_STALL, STALLED)):
             words = [*served.publish, *load, "--stalled", str(count)]
-            yield case, run(served, bench.cores, words, seconds=pace.latency_s)
+            yield case, run(served, bench.cores, words, seconds=pace.stalled_s)
 
     own = ours.subject(bench, Shape(durable=True))
     everybody = [own, NODE, FASTAPI, NCHAN, SEND_LOOP]
@@ -63,7 +63,7 @@ def stalled(bench: Bench, pace: Pace) -> Outcome:
         ),
         session.runs.goal("memory under that load", grown, at, bound=-32, unit="MiB"),
     ]
-    back = [comeback.come_back(bench, load, seconds=pace.latency_s) for _ in range(pace.rounds)]
+    back = [comeback.come_back(bench, load, seconds=pace.stalled_s) for _ in range(pace.rounds)]
     return Outcome("stalled", charts, [*goals, _nothing_lacks(back)], session.missing)
 
 

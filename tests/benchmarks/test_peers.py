@@ -26,6 +26,7 @@ PACE = Pace(
     seconds=0.2,
     warmup_s=0.1,
     latency_s=0.2,
+    stalled_s=0.2,
     watchers=10,
     crowd=10,
     idle=20,

@@ -171,14 +171,16 @@ static void read_some(int fd)
     ssize_t got = recv(fd, bytes + c->count, READ_BYTES, 0);
     if (got < 0 && errno == EAGAIN)
         return;
-    if (got <= 0 || c->count + (size_t)got > READ_BYTES) {
+    if (got <= 0) {
         leave(fd);
         return;
     }
     size_t count = c->count + (size_t)got, used = 0, one = 1;
     while (one && used < count && c->is_open)
         used += one = take(fd, bytes + used, count - used);
-    if (c->is_open)
+    if (c->is_open && count - used > READ_BYTES)
+        leave(fd); /* a frame longer than anybody here sends */
+    else if (c->is_open)
         keep(c, bytes + used, count - used);
 }
 
