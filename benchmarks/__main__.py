@@ -14,6 +14,7 @@ from benchmarks.peers.session import compare
 from benchmarks.stage import Bench
 from benchmarks.together import hints, remote, rest, scale
 from cluster.postgres import find_binaries
+from cluster.process import die_with_us
 from cluster.redis import find_redis
 
 BACKENDS = ("sqlite", "postgres")
@@ -31,6 +32,7 @@ MEASURES = {**ON_ONE, "doors": waiting, **ON_SEVERAL}
 def main() -> int:
     """Measure what was asked for."""
     wanted = parser().parse_args()
+    die_with_us()  # whatever ends this, no server is left behind on its core
     own, beside = chosen(wanted)
     if own:
         _measure_own(wanted, own)
