@@ -43,6 +43,8 @@ def render(known: Json) -> str:
     outcomes = {name: Outcome.from_json(section["outcome"]) for name, section in sections}
     lines = [BEGINNING.strip(), ""]
     lines += ["## At a glance", "", *_glance(outcomes), ""]
+    if left := [f"`{name}`" for name in MEASURES if name not in known]:
+        lines += [f"Not taken yet: {', '.join(left)}.", ""]
     lines += ["## Where Fanfare loses", "", *_losses(outcomes), ""]
     for name, section in sections:
         lines += [*_section(name, section, outcomes[name]), ""]

@@ -178,6 +178,7 @@ class TestThePage:
         assert "| Fanfare | 20.0 (10.0–40.0) |" in text
         assert "| other | none (3 incomplete) |" in text
         assert "Left out: nchan, because no module." in text
+        assert "Not taken yet: `fanout-redis`, " in text
         assert (
             "`python -m benchmarks --only fanout` · the server of commit abc, now · 3 rounds"
             in text
@@ -200,6 +201,16 @@ class TestThePage:
 
     def test_an_outcome_survives_its_file(self, outcome: Outcome) -> None:
         assert Outcome.from_json(json.loads(json.dumps(outcome.as_json()))) == outcome
+
+    def test_the_page_and_its_charts_are_what_the_figures_say(self) -> None:
+        """Nobody has edited them: they are made again from the file beside them."""
+        folder = document.DOCS / "benchmarks"
+        known = json.loads((folder / "figures.json").read_text())
+        outcomes = [Outcome.from_json(section["outcome"]) for section in known.values()]
+        drawn = {chart.key: draw(chart, ours="Fanfare") for one in outcomes for chart in one.charts}
+
+        assert (document.DOCS / "benchmarks.md").read_text() == document.render(known)
+        assert {path.stem: path.read_text() for path in folder.glob("*.svg")} == drawn
 
     def test_every_measure_is_told_of(self) -> None:
         """In the order that it is measured in."""
