@@ -5,7 +5,6 @@ and resumes by position.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from core.metrics import CUTS
 from realtime import green
 from realtime.hub import DirectWatcher, Frame
 from realtime.limits import Bucket
+from realtime.transport import Send
 
 _log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class Carrier(Protocol):
     def send_text(self, text: str) -> None:
         """Send a packet of Socket.IO."""
 
-    def sender(self) -> Callable[[bytes], int] | None:
+    def sender(self) -> Send | None:
         """Give what writes straight to the system; None: there is no such thing, now or ever."""
 
     def take_over(self, data: bytes, sent: int) -> None:
@@ -159,7 +159,8 @@ class Connection(DirectWatcher):
 
     def deliver_signal(self, frame: Frame) -> None:
         """Queue what may be dropped: half of the room is kept for what may not."""
-        if self._carrier.queued_bytes < self._limits.max_queued_bytes // 2:
+        is_room = self._carrier.queued_bytes < self._limits.max_queued_bytes // 2
+        if is_room and self._fits(len(frame.json)):
             self.deliver(frame)
 
     def emit(self, name: str, value: object) -> None:
@@ -175,12 +176,15 @@ class Connection(DirectWatcher):
     def _has_room_for(self, size: int) -> bool:
         if self.is_over():
             return False
-        if size <= self._limits.max_queued_bytes - self._carrier.queued_bytes:
-            return True
-        self.cut()
-        return False
+        if not self._fits(size):
+            self.cut()
+            return False
+        return True
 
-    def sender(self) -> Callable[[bytes], int] | None:
+    def _fits(self, size: int) -> bool:
+        return size <= self._limits.max_queued_bytes - self._carrier.queued_bytes
+
+    def sender(self) -> Send | None:
         """Give what writes straight to the system; None while something waits."""
         return None if self.is_ending else self._carrier.sender()
 

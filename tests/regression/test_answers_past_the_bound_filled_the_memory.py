@@ -82,6 +82,14 @@ class TestSignals:
 
         assert socket.sent == ['2["event",2]']
 
+    def test_one_that_does_not_fit_is_dropped_and_cuts_nobody_off(self):
+        socket = FakeSocket(ROOM // 2 - 1)
+        connection = Connection(Polled(socket), None, LIMITS)  # type: ignore[arg-type] # nobody asks who
+        connection.deliver_signal(Frame.of("signal", "x" * ROOM))
+
+        assert socket.sent == []
+        assert not connection.is_ending
+
     def test_below_it_they_pass(self):
         socket = FakeSocket(ROOM // 2 - 1)
         connection = Connection(Polled(socket), None, LIMITS)  # type: ignore[arg-type] # nobody asks who
