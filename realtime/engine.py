@@ -32,7 +32,7 @@ from realtime.transport import Send, Transport
 _log = structlog.get_logger(__name__)
 
 # So often one session may ask to connect, to whichever namespace.
-_MOST_TRIES = 20
+MOST_TRIES = 20
 # Packets that wait for their turn, before no more is read.
 _MOST_WAITING = 64
 # The parts of a ping interval in which everybody is visited once.
@@ -269,7 +269,7 @@ class Session:
 
     def _may_try(self) -> bool:
         self._tries += 1
-        return self._tries <= _MOST_TRIES
+        return self._tries <= MOST_TRIES
 
     def _refuse_namespace(self, namespace: str) -> None:
         refusal = frames.encode_text(f'44{namespace},{{"message":"Invalid namespace"}}')

@@ -152,11 +152,6 @@ def unwatch(listener: Any) -> None:
     _hub().remove(listener)
 
 
-def adopt(descriptor: int) -> None:
-    """Say that a descriptor was opened: whoever waited for the last file of its number is freed."""
-    eventlet.hubs.notify_opened(descriptor)
-
-
 class Task:
     """What Engine.IO takes for a thread: a greenlet, without the weight of one."""
 

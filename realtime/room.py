@@ -7,7 +7,7 @@ are handed each frame as it comes. Nobody changes between the two while frames w
 has seen and the other has not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from core import json
 from core.metrics import DELIVERIES
 from core.positions import Position
 from realtime.frames import encode_text
+from realtime.transport import Send
 
 _log = structlog.get_logger(__name__)
 
@@ -28,8 +29,6 @@ _SHARE = 1_000
 _MOST_JOINED_BYTES = 32_768
 # More than this does not wait for the next round.
 _MOST_WAITING_BYTES = 1 << 20
-
-Send = Callable[[bytes], int]
 
 
 class Frame:
@@ -284,7 +283,7 @@ class Room:
         writing = self._writing or self._begin()
         if len(writing.left) <= _SHARE:
             self._writing = None
-            _write_to(list(writing.left.items()), writing)
+            _write_to(writing.left.items(), writing)
         else:
             self._writing = writing
             share = list(islice(writing.left.items(), _SHARE))
@@ -316,11 +315,10 @@ class Room:
         return taken
 
 
-def _write_to(share: list[tuple[DirectWatcher, Send]], writing: _Writing) -> None:
+def _write_to(share: Collection[tuple[DirectWatcher, Send]], writing: _Writing) -> None:
     data, size = writing.data, len(writing.data)
     late: list[tuple[DirectWatcher, int]] = []
     rest: Iterator[tuple[DirectWatcher, Send]] = iter(share)
-    watcher: DirectWatcher = share[0][0] if share else None  # type: ignore[assignment]
     # Around the loop, not in it: a `try` for each would cost more than the call.
     while True:
         try:

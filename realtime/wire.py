@@ -13,16 +13,13 @@ from engineio.payload import Payload
 
 from realtime import green
 from realtime.connection import Connection
-from realtime.engine import Gate
+from realtime.engine import MOST_TRIES, Gate
 from realtime.room import Frame
 from realtime.socketio_text import LEAVE, Elsewhere, Malformed, Sent, read_packet
 from realtime.transport import Send
 from realtime.websocket import Green, WebSocket, WebSocketApp
 
 _log = structlog.get_logger(__name__)
-
-# So often one session may ask to connect, to whichever namespace.
-_MOST_TRIES = 20
 
 
 def plug_in_websocket(server: Any) -> None:
@@ -259,7 +256,7 @@ class Wire:
         if socket is None:
             return False
         socket.session["tries"] = socket.session.get("tries", 0) + 1
-        return int(socket.session["tries"]) <= _MOST_TRIES
+        return int(socket.session["tries"]) <= MOST_TRIES
 
     def _take(self, sid: str, connection: Connection, data: str) -> None:
         packet = read_packet(data)

@@ -65,17 +65,6 @@ def effective_role(caller: Caller, kind: str, role: str | None) -> str | None:
     return "owner" if caller.is_admin and kind != "direct" else role
 
 
-def postable(conn: Connection, caller: Caller, ref: str) -> Access:
-    """Find a channel that the caller may post to.
-
-    Raises:
-        NotFoundError, ForbiddenError.
-    """
-    found = readable(conn, caller, ref)
-    check_may_post(caller, found.channel.kind, found.role)
-    return found
-
-
 def check_may_post(caller: Caller, kind: str | None, role: str | None) -> None:
     """Hold the caller to what may be posted to: a channel of a kind; without one there is none.
 

@@ -224,7 +224,7 @@ class TestHandshake:
         client = world.open()
         client.send(*["40{}"] * 30)
 
-        assert len(client.read_end()) == engine_module._MOST_TRIES + 1
+        assert len(client.read_end()) == engine_module.MOST_TRIES + 1
 
     def test_who_goes_while_its_token_is_looked_up_is_forgotten(self, world):
         world.gate.wait_s = 0.05
