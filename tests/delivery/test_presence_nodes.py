@@ -103,6 +103,8 @@ class TestManyNodes:
             two.ok("presence.set", {"status": "busy"})
             updated = hers.read_until(is_signal("updated"))[1]["data"]
             one.ok("unsubscribe", {"stream": room.stream})
+            # Nodes write and tell without waiting for one another: in order only what was seen.
+            wait_until(lambda: roster(ada, room)["people"][1]["connections"] == 1)
             two.ok("unsubscribe", {"stream": room.stream})
             left = hers.read_until(is_signal("left"))[1]["data"]
 
