@@ -188,7 +188,9 @@ def _refuse(got: requests.Response, view: View) -> None:
     told: Any = got.json()
     wait = got.headers.get("Retry-After", "")
     if told["code"] in ("not_found", "forbidden"):
-        told["detail"] = f"{view.wanted.stream}: {told['detail']}"
+        # It ended between two calls, where it was followed before.
+        what = f"access ended: {told['code']}" if view.position else told["detail"]
+        told["detail"] = f"{view.wanted.stream}: {what}"
     raise refusal(told["code"], told["detail"], float(wait) if wait.isdigit() else 0.0)
 
 

@@ -6,9 +6,13 @@ import re
 import signal
 import threading
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tail import http_doors
+from tail.doors import TailError
 from tail.view import View, Wanted
 from tests.support.bad_proxies import BadProxy
 from tests.support.client import registered
@@ -279,6 +283,28 @@ def event(offset, stream="channel:1"):
 
 def shown_by(capsys):
     return [json.loads(line)["offset"] for line in capsys.readouterr().out.splitlines()]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("position", "said"),
+        [
+            ({}, "channel:a: There is no such stream."),
+            ({"offset": 1, "epoch": "e"}, "channel:a: access ended: not_found"),
+        ],
+    )
+    def test_what_was_followed_before_has_ended(self, position, said):
+        """Also where it ended between two polls: nobody waited then."""
+        problem = {"code": "not_found", "detail": "There is no such stream."}
+        answer: Any = SimpleNamespace(
+            ok=False,
+            headers={"Content-Type": "application/problem+json"},
+            json=lambda: dict(problem),
+        )
+        view: Any = SimpleNamespace(position=position, wanted=SimpleNamespace(stream="channel:a"))
+
+        with pytest.raises(TailError, match=f"^{re.escape(said)}$"):
+            http_doors._refuse(answer, view)
 
 
 class TestView:
