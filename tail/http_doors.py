@@ -189,7 +189,7 @@ def _refuse(got: requests.Response, view: View) -> None:
     wait = got.headers.get("Retry-After", "")
     if told["code"] in ("not_found", "forbidden"):
         # It ended between two calls, where it was followed before.
-        what = f"access ended: {told['code']}" if view.position else told["detail"]
+        what = f"access ended: {told['code']}" if view.stream else told["detail"]
         told["detail"] = f"{view.wanted.stream}: {what}"
     raise refusal(told["code"], told["detail"], float(wait) if wait.isdigit() else 0.0)
 

@@ -287,13 +287,13 @@ def shown_by(capsys):
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        ("position", "said"),
+        ("stream", "said"),
         [
-            ({}, "channel:a: There is no such stream."),
-            ({"offset": 1, "epoch": "e"}, "channel:a: access ended: not_found"),
+            ("", "channel:a: There is no such stream."),
+            ("channel:1", "channel:a: access ended: not_found"),
         ],
     )
-    def test_what_was_followed_before_has_ended(self, position, said):
+    def test_what_was_followed_before_has_ended(self, stream, said):
         """Also where it ended between two polls: nobody waited then."""
         problem = {"code": "not_found", "detail": "There is no such stream."}
         answer: Any = SimpleNamespace(
@@ -301,7 +301,7 @@ class TestRefusals:
             headers={"Content-Type": "application/problem+json"},
             json=lambda: dict(problem),
         )
-        view: Any = SimpleNamespace(position=position, wanted=SimpleNamespace(stream="channel:a"))
+        view: Any = SimpleNamespace(stream=stream, wanted=SimpleNamespace(stream="channel:a"))
 
         with pytest.raises(TailError, match=f"^{re.escape(said)}$"):
             http_doors._refuse(answer, view)
