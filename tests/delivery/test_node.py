@@ -1198,6 +1198,9 @@ class BusRun:
         for client in self.clients:
             client.come_for_good()
         self.world.log.during.clear()
+        # What happened meanwhile may have sent somebody away.
+        for client in self.clients:
+            client.come_for_good()
         self.world.node.compare()
 
 
