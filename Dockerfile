@@ -8,6 +8,11 @@ COPY requirements.txt .
 # The lock is complete and holds hashes: nothing else gets in.
 RUN /opt/venv/bin/pip install --no-deps --require-hashes -r requirements.txt
 
+FROM python:3.11-slim-bookworm AS native
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
+COPY realtime/native.py realtime/native.c /native/
+RUN python /native/native.py
+
 FROM python:3.11-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -23,6 +28,7 @@ COPY api api
 COPY core core
 COPY jobs jobs
 COPY realtime realtime
+COPY --from=native /native/native-*.so realtime/
 COPY tail tail
 COPY migrations migrations
 COPY web web

@@ -24,7 +24,7 @@ LOCK_PEERS := $(PY) -m uv pip compile benchmarks/peers/requirements.in $(LOCKED)
 # A virtual environment whose interpreter was removed is set up again.
 $(shell test -x $(PY) || rm -f $(RUNTIME) $(DEV))
 
-.PHONY: help run cluster test check bench lock format clean setup
+.PHONY: help run native cluster test check bench lock format clean setup
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ help: ## List the commands
 run: $(RUNTIME) ## Install what is missing, migrate, and serve at http://127.0.0.1:5000 (PORT=… HOST=…)
 	@$(PY) run.py migrate
 	@exec $(PY) run.py serve
+
+native: $(RUNTIME) ## Build the helper in C that fan-out can use: it needs a compiler, and is needed nowhere
+	@$(PY) realtime/native.py
 
 cluster: $(DEV) ## Serve by three nodes behind nginx, with a PostgreSQL and a Redis of their own (PORT=… NODES=…)
 	@exec $(PY) -m cluster $(ARGS)

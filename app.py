@@ -49,7 +49,7 @@ from core.store.database import Database
 from core.store.models import db as flask_db
 from core.store.schema import schema_is_current
 from jobs import retention
-from realtime import asyncapi, green
+from realtime import asyncapi, green, writers
 from realtime.access_watch import AccessWatch
 from realtime.bus import Bus
 from realtime.bus_memory import MemoryBus
@@ -171,7 +171,7 @@ def create_app(settings: Settings) -> Fanfare:
     )
     node_id = _make_node_id(settings)
     node = Node(
-        Hub(),
+        Hub(writer=writers.choose(native_wanted=settings.native_writer == "on")),
         _make_bus(settings, node_id),
         LogReader(db),
         NodeLimits(compare_interval_s=settings.compare_interval_s),

@@ -178,6 +178,10 @@ class Settings(BaseModel):
     rate_limits: Annotated[
         Literal["on", "off"], Field(description="Limits on HTTP calls; off only for tests.")
     ] = "on"
+    native_writer: Annotated[
+        Literal["on", "off"],
+        Field(description="Fan-out by the helper in C, where `make native` built one."),
+    ] = "on"
     ping_interval_s: Annotated[float, Field(ge=1, le=3600, description="Between pings.")] = 25
     ping_timeout_s: Annotated[float, Field(ge=1, le=3600, description="Wait for a pong.")] = 20
     auth_timeout_s: Annotated[

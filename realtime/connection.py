@@ -17,7 +17,7 @@ from core.metrics import CUTS
 from realtime import green
 from realtime.hub import DirectWatcher, Frame
 from realtime.limits import Bucket
-from realtime.transport import Send
+from realtime.writers import Send
 
 _log = structlog.get_logger(__name__)
 

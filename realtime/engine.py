@@ -27,7 +27,8 @@ from realtime.socketio_text import (
     read_hello,
     read_packet,
 )
-from realtime.transport import Send, Transport
+from realtime.transport import Transport
+from realtime.writers import Send
 
 _log = structlog.get_logger(__name__)
 

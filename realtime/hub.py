@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from realtime import green
 from realtime.room import ALWAYS, DirectWatcher, Frame, Room, Watcher
+from realtime.writers import PlainWriter, Writer
 
 __all__ = ["ALWAYS", "DirectWatcher", "Frame", "Hub", "Watcher"]
 
@@ -21,15 +22,18 @@ _SIGNAL = ALWAYS + 1
 class Hub:
     """The watchers of this node, by stream. `soon` calls what must not wait, in the next round."""
 
-    def __init__(self, soon: Callable[..., object] = green.soon) -> None:
+    def __init__(
+        self, soon: Callable[..., object] = green.soon, writer: Writer | None = None
+    ) -> None:
         self._rooms: dict[str, Room] = {}
         self._soon = soon
+        self._writer = writer or PlainWriter()
 
     def hold(self, stream: str, watcher: Watcher) -> None:
         """Keep everything of a stream for a watcher, from now until `release`."""
         room = self._rooms.get(stream)
         if room is None:
-            room = self._rooms[stream] = Room(self._soon)
+            room = self._rooms[stream] = Room(self._soon, self._writer)
         room.drop(watcher)
         room.hold(watcher)
 

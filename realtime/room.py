@@ -7,9 +7,9 @@ are handed each frame as it comes. Nobody changes between the two while frames w
 has seen and the other has not.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -17,7 +17,7 @@ from core import json
 from core.metrics import DELIVERIES
 from core.positions import Position
 from realtime.frames import encode_text
-from realtime.transport import Send
+from realtime.writers import FAILED, Send, Writer
 
 _log = structlog.get_logger(__name__)
 
@@ -131,7 +131,7 @@ class _Writing:
 
     __slots__ = ("data", "joined", "left")
 
-    def __init__(self, joined: Joined, left: dict[DirectWatcher, Send]) -> None:
+    def __init__(self, joined: Joined, left: dict[DirectWatcher, Any]) -> None:
         self.joined = joined
         self.data = b"".join(frame.wire for frame, _ in joined)
         self.left = left
@@ -141,10 +141,11 @@ class Room:
     """One stream's watchers."""
 
     __slots__ = ("_aside", "_direct", "_held", "_joined", "_joined_bytes", "_others", "_soon",
-                 "_writing")  # fmt: skip
+                 "_writer", "_writing")  # fmt: skip
 
-    def __init__(self, soon: Callable[..., object]) -> None:
-        self._direct: dict[DirectWatcher, Send] = {}
+    def __init__(self, soon: Callable[..., object], writer: Writer) -> None:
+        # With what the writer calls their sockets by.
+        self._direct: dict[DirectWatcher, Any] = {}
         self._others: dict[Watcher, None] = {}
         # Of the others: who could be direct, once what is joined now has left.
         self._aside: dict[DirectWatcher, None] = {}
@@ -153,6 +154,7 @@ class Room:
         self._joined_bytes = 0
         self._writing: _Writing | None = None
         self._soon = soon
+        self._writer = writer
 
     # Who is here.
 
@@ -232,7 +234,7 @@ class Room:
         send = watcher.sender()
         if send is not None:
             del self._others[watcher]
-            self._direct[watcher] = send
+            self._direct[watcher] = self._writer.handle(send)
 
     # What comes.
 
@@ -283,17 +285,26 @@ class Room:
         writing = self._writing or self._begin()
         if len(writing.left) <= _SHARE:
             self._writing = None
-            _write_to(writing.left.items(), writing)
+            self._write_to(writing.left, writing)
         else:
             self._writing = writing
-            share = list(islice(writing.left.items(), _SHARE))
-            for watcher, _ in share:
+            share = dict(islice(writing.left.items(), _SHARE))
+            for watcher in share:
                 del writing.left[watcher]
-            _write_to(share, writing)
+            self._write_to(share, writing)
         if not self._has_more():
             aside, self._aside = self._aside, {}
             for watcher in aside:
                 self.take_back(watcher)
+
+    def _write_to(self, share: dict[DirectWatcher, Any], writing: _Writing) -> None:
+        late = self._writer.write(share, writing.data)
+        DELIVERIES.inc(len(share) * len(writing.joined))
+        for watcher, sent in late:
+            if sent == FAILED:
+                watcher.fail()
+            else:
+                watcher.take_over(writing.data, sent)
 
     def _begin(self) -> _Writing:
         joined = self._take_joined()
@@ -313,30 +324,6 @@ class Room:
         taken, self._joined = self._joined[:count], self._joined[count:]
         self._joined_bytes -= size
         return taken
-
-
-def _write_to(share: Collection[tuple[DirectWatcher, Send]], writing: _Writing) -> None:
-    data, size = writing.data, len(writing.data)
-    late: list[tuple[DirectWatcher, int]] = []
-    rest: Iterator[tuple[DirectWatcher, Send]] = iter(share)
-    # Around the loop, not in it: a `try` for each would cost more than the call.
-    while True:
-        try:
-            for watcher, send in rest:
-                sent = send(data)
-                if sent != size:
-                    late.append((watcher, sent))
-            break
-        except BlockingIOError:
-            late.append((watcher, 0))
-        except OSError:
-            late.append((watcher, -1))
-    DELIVERIES.inc(len(share) * len(writing.joined))
-    for watcher, sent in late:
-        if sent < 0:
-            watcher.fail()
-        else:
-            watcher.take_over(data, sent)
 
 
 def _hand(watcher: Watcher, joined: Joined) -> None:

@@ -8,13 +8,13 @@ import contextlib
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
 from itertools import islice
 from typing import Any, Protocol
 
 import structlog
 
 from realtime import frames, green
+from realtime.writers import Send
 
 _log = structlog.get_logger(__name__)
 
@@ -27,8 +27,6 @@ _SEND_BUFFER_BYTES = 65_536
 _CLOSE_TIMEOUT_S = 2.0
 _DRAIN_TIMEOUT_S = 5.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-Send = Callable[[bytes], int]
 
 
 class Owner(Protocol):
@@ -313,8 +311,9 @@ class Transport:
         if is_reset:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        sock.close()
+        # Before the descriptor may be another socket's: some write to it by its number.
         self._owner.on_blocked(is_blocked=True)
+        sock.close()
         self._end_reading(reason)
         self._owner.on_released()
 

@@ -16,8 +16,8 @@ from realtime.connection import Connection
 from realtime.engine import MOST_TRIES, Gate
 from realtime.room import Frame
 from realtime.socketio_text import LEAVE, Elsewhere, Malformed, Sent, read_packet
-from realtime.transport import Send
 from realtime.websocket import Green, WebSocket, WebSocketApp
+from realtime.writers import Send
 
 _log = structlog.get_logger(__name__)
 

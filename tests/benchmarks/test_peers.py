@@ -14,7 +14,7 @@ import pytest
 from benchmarks import machine
 from benchmarks.machine import Cores
 from benchmarks.peers import install, ours, rounds, session, subjects
-from benchmarks.peers.build import BuildError, built, find_compiler
+from benchmarks.peers.build import BuildError, built
 from benchmarks.peers.loads import LoadFailedError, Served, run
 from benchmarks.peers.pace import Pace
 from benchmarks.peers.subjects import FASTAPI, FLASK, NCHAN, NODE, NODE_PAIR, SEND_LOOP, Subject
@@ -42,7 +42,7 @@ SHORT = ["-n", "10", "--pad", "90", "--in-flight", "4", "--warmup", "0.1"]
 @pytest.fixture(autouse=True)
 def generator() -> None:
     """Nothing is loaded without it."""
-    needs.require(find_compiler(), "no C compiler (Debian: apt-get install gcc libc6-dev)")
+    needs.require_compiler()
 
 
 def require(subject: Subject) -> None:
@@ -96,7 +96,7 @@ class TestAPeer:
 @pytest.fixture(scope="module")
 def fanfare() -> Iterator[Served]:
     """Fanfare, started once for all who load it."""
-    needs.require(find_compiler(), "no C compiler (Debian: apt-get install gcc libc6-dev)")
+    needs.require_compiler()
     with ExitStack() as stack:
         bench = Bench("sqlite", CORES, stack)
         shape = ours.Shape(people=5)

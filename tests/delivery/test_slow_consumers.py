@@ -10,12 +10,15 @@ from typing import Self
 import psutil
 import pytest
 
+from realtime import native
 from tests.delivery.conftest import UNLIMITED
 from tests.delivery.raw import RawSocket
 from tests.delivery.reader import Reader
 from tests.delivery.world import Room
+from tests.support import needs
 from tests.support.client import RestClient, registered
 from tests.support.server import Server
+from tests.support.tree import copy_program
 from tests.support.wait import wait_until
 
 BIG = 60 * 1024
@@ -25,10 +28,21 @@ GROWTH_MIB = 45
 SLOW = 3
 
 
-@pytest.fixture(scope="module")
-def roomy() -> Iterator[Server]:
-    """A server whose people may open many connections; what waits for one stays the default."""
-    with Server(**UNLIMITED) as running:
+@pytest.fixture(scope="module", params=["plain", "native"])
+def roomy(request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose people may open many connections; what waits for one stays the default.
+
+    It is run as it is, and again from a copy of the program with the helper in C.
+    """
+    if request.param == "plain":
+        with Server(**UNLIMITED) as running:
+            yield running
+        return
+    needs.require_compiler()
+    root = copy_program(tmp_path_factory.mktemp("program"))
+    native.build(root / "realtime")
+    with Server(root=root, NATIVE_WRITER="on", **UNLIMITED) as running:
+        assert "native=True" in running.log
         yield running
 
 

@@ -12,6 +12,7 @@ from typing import NoReturn, TypeVar
 
 import pytest
 
+from benchmarks.peers.build import find_compiler
 from cluster.certificates import find_openssl
 from cluster.nginx import find_nginx
 from cluster.redis import find_redis, speaks_tls
@@ -62,6 +63,11 @@ def require_js_client() -> str:
     installed = (JS_CLIENT / "node_modules" / "typescript").is_dir()
     require(installed, "the packages of clients/js are not installed (make setup)")
     return node
+
+
+def require_compiler() -> str:
+    """Return the path of a C compiler that makes programs."""
+    return require(find_compiler(), "no C compiler (Debian: apt-get install gcc libc6-dev)")
 
 
 def require_redis(at_least: tuple[int, ...] = ()) -> Path:

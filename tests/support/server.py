@@ -20,6 +20,8 @@ DEFAULTS = {
     "ENVIRONMENT": "testing",
     "LOG_LEVEL": "info",
     "RATE_LIMITS": "off",
+    # Whatever was built here: a test says by itself what it is for.
+    "NATIVE_WRITER": "off",
 }
 
 _running: list["Server"] = []

@@ -1,6 +1,7 @@
 """The project's own files and the imports in them, for the tests that hold its rules."""
 
 import ast
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # A folder of packages of their own: what lies in it is named without it.
 PACKAGES = ("clients", "python")
+NOT_RUN = frozenset({"tests", "docs", "benchmarks"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,16 @@ class Import:
 
     def __str__(self) -> str:
         return f"{self.importer}:{self.line} imports {self.imported}"
+
+
+def copy_program(folder: Path) -> Path:
+    """Copy what a server runs from, for a test that changes it; gives the copy's root."""
+    for path in files():
+        name = path.relative_to(ROOT)
+        if name.parts[0] not in NOT_RUN:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / name)
+    return folder
 
 
 @cache
