@@ -22,6 +22,7 @@ from benchmarks.stage import Bench
 
 IN_FLIGHT = (1, 16, 64)
 DURABLE = "Fanfare, durable"
+NATIVE = "Fanfare, helper in C"
 HERE, THERE = "published here", "published at another node"
 # Events a second, and whether they go to the watchers or to the crowd.
 RATES = ((50, "watchers"), (4, "crowd"))
@@ -54,7 +55,11 @@ def fanout(bench: Bench, pace: Pace) -> Outcome:
             words = [*served.publish, *_words(pace, pace.watchers), "--in-flight", str(count)]
             yield in_flight(count), run(served, bench.cores, words, seconds=pace.seconds)
 
-    own = [ours.subject(bench), ours.subject(bench, Shape(durable=True), title=DURABLE)]
+    own = [
+        ours.subject(bench),
+        ours.subject(bench, Shape(native=True), title=NATIVE),
+        ours.subject(bench, Shape(durable=True), title=DURABLE),
+    ]
     others = [FLASK, NODE, FASTAPI, NCHAN, SEND_LOOP]
     session = interleave([*own, *others], bench.cores, pace, drive)
     cases = [in_flight(count) for count in IN_FLIGHT]
@@ -68,19 +73,22 @@ def fanout(bench: Bench, pace: Pace) -> Outcome:
 
 
 def _fanout_goals(runs: Runs) -> list[Goal]:
+    own = ours.TITLE
     wanted = [
-        (1, NODE, 2.2), (1, NCHAN, 1.0), (1, SEND_LOOP, 0.65),
-        (16, NODE, 8.0), (16, SEND_LOOP, 4.0), (64, NODE, 20.0), (64, SEND_LOOP, 10.0),
+        (own, 1, NODE, 2.2), (own, 1, NCHAN, 1.0), (own, 1, SEND_LOOP, 0.65),
+        (NATIVE, 1, NODE, 2.8), (NATIVE, 1, NCHAN, 1.25), (NATIVE, 1, SEND_LOOP, 0.8),
+        (own, 16, NODE, 8.0), (own, 16, SEND_LOOP, 4.0),
+        (own, 64, NODE, 20.0), (own, 64, SEND_LOOP, 10.0),
     ]  # fmt: skip
     return [
         runs.ratio(
-            f"Fanfare to {peer.title}, {in_flight(count)}",
+            f"{title} to {peer.title}, {in_flight(count)}",
             per_cpu,
-            (ours.TITLE, in_flight(count)),
+            (title, in_flight(count)),
             (peer.title, in_flight(count)),
             bound=bound,
         )
-        for count, peer, bound in wanted
+        for title, count, peer, bound in wanted
     ]
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from benchmarks.machine import Cores
 from benchmarks.many import people
 from benchmarks.peers.loads import Served
-from benchmarks.peers.subjects import DATA, Subject
+from benchmarks.peers.subjects import DATA, Subject, compiler_obstacle
 from benchmarks.stage import Bench, Stage
 from cluster.redis import find_redis
+from realtime import native
 
 PEOPLE = 256  # whose tokens the watchers take in turn
 MEMBERS = 16  # who publish and wait for the ack
@@ -27,13 +28,15 @@ class Shape:
     channels: int = 1
     subscriptions: int = 0  # of each watcher to the first channels; 0: to the one of its room
     people: int = PEOPLE
+    native: bool = False  # with the helper in C
 
 
 def subject(bench: Bench, shape: Shape | None = None, *, title: str = TITLE) -> Subject:
     """Make Fanfare a subject, on one node."""
     wanted = shape or Shape()
-    key = "fanfare-durable" if wanted.durable else "fanfare"
-    return Subject(key, title, _no_obstacle, partial(_one_node, bench, wanted))
+    key = "fanfare" + "-durable" * wanted.durable + "-c" * wanted.native
+    obstacle = compiler_obstacle if wanted.native else _no_obstacle
+    return Subject(key, title, obstacle, partial(_one_node, bench, wanted))
 
 
 def pair(bench: Bench) -> Subject:
@@ -53,7 +56,12 @@ def _no_obstacle() -> str | None:
 
 @contextmanager
 def _one_node(bench: Bench, shape: Shape, _cores: Cores) -> Iterator[Served]:
-    with bench.stage() as stage, peopled(stage, shape) as served:
+    if shape.native:
+        native.build()
+    with (
+        bench.stage(NATIVE_WRITER="on" if shape.native else "off") as stage,
+        peopled(stage, shape) as served,
+    ):
         yield served
 
 

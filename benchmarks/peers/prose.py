@@ -54,7 +54,7 @@ MEASURES = {
         """
 One room; a closed loop keeps 1, 16 or 64 events in flight, a new one going out when the oldest has
 landed at every watcher. Fanfare's publisher speaks `publish` over its socket: signals
-(`ephemeral: true`), and in the second row durable events, each committed to the database before it
+(`ephemeral: true`), and in its last row durable events, each committed to the database before it
 goes out. The database's own CPU time is not in the figure.
 """,
     ),
