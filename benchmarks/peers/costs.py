@@ -1,6 +1,7 @@
 """What connections cost: memory at rest, CPU to be let in, and a publish that is acked."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from benchmarks.machine import Cores
 from benchmarks.peers import ours
@@ -13,6 +14,7 @@ from benchmarks.peers.subjects import FASTAPI, FLASK, NCHAN, NODE, PAD, Subject
 from benchmarks.stage import Bench
 
 CALLERS = 16
+WRITERS, WRITTEN_CHANNELS = 64, 8
 SUBSCRIPTIONS = 3
 # As a browser sends them; the address of its page is left out, which a server may refuse.
 BROWSER = (
@@ -139,3 +141,55 @@ def acks(bench: Bench, pace: Pace) -> Outcome:
 def acks_per_cpu(run: Json) -> float:
     """Give the acks that a CPU-second of the server buys."""
     return float(run["answers"] / run["cpu_s"][0])
+
+
+def durable(bench: Bench, pace: Pace) -> Outcome:
+    """Publishes that are answered once they are committed, on the databases that there are."""
+
+    def drive(_subject: Subject, served: Served) -> Iterator[tuple[str, Json]]:
+        words = ["--test", "calls", *served.call, "-n", str(WRITERS), "--pad", str(PAD)]
+        more = ["--rooms", str(WRITTEN_CHANNELS), "--warmup", str(pace.warmup_s)]
+        yield case, run(served, bench.cores, [*words, *more], seconds=pace.seconds)
+
+    case = f"{WRITERS} clients, {WRITTEN_CHANNELS} channels"
+    shape = Shape(durable=True, channels=WRITTEN_CHANNELS)
+    with ExitStack() as stack:
+        benches = {"SQLite": bench}
+        if bench.backend == "postgres":
+            benches = {"PostgreSQL": bench, "SQLite": Bench("sqlite", bench.cores, stack)}
+        own = [ours.subject(one, shape, title=name) for name, one in benches.items()]
+        session = interleave(own, bench.cores, pace, drive)
+    runs = session.runs
+    charts = [
+        Chart("durable", "Durable publishes, acked", "a second", runs.figures(_a_second, [case])),
+        Chart(
+            "durable-cpu",
+            "The same for each CPU-second of the server",
+            "acks per CPU-second",
+            runs.figures(acks_per_cpu, [case]),
+        ),
+        Chart(
+            "durable-p99",
+            "Until the ack, p99",
+            "ms",
+            runs.figures(_ack_p99, [case]),
+            more_is_better=False,
+        ),
+    ]
+    goals = [
+        runs.goal(f"durable publishes on {name}", _a_second, (name, case), bound=bound, unit="/s")
+        for name, bound in (("PostgreSQL", 4_000), ("SQLite", 5_000))
+        if name in benches
+    ]
+    if "PostgreSQL" in benches:
+        at = ("PostgreSQL", case)
+        goals.append(runs.goal("p99 on PostgreSQL", _ack_p99, at, bound=-40, unit="ms"))
+    return Outcome("durable", charts, goals, session.missing)
+
+
+def _a_second(run: Json) -> float:
+    return float(run["answers"] / run["seconds"])
+
+
+def _ack_p99(run: Json) -> float:
+    return float(run["latency_ms"]["p99"])

@@ -91,6 +91,13 @@ Fanfare authenticates each; the peers let everybody in. In the storm all call at
         "Acked publishes",
         "Signals that nobody watches, sent over the socket, each of which is answered.",
     ),
+    "durable": Prose(
+        "Durable publishes",
+        """
+Events of the log, sent over sockets by clients that wait for each ack, which comes after the commit.
+SQLite works on the server's core; PostgreSQL has the other one, beside the load.
+""",
+    ),
     "stalled": Prose(
         "Stalled watchers",
         """

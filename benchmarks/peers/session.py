@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.peers import document
 from benchmarks.peers.build import find_compiler
-from benchmarks.peers.costs import acks, connects, memory
+from benchmarks.peers.costs import acks, connects, durable, memory
 from benchmarks.peers.fanout import fanout, from_afar, latency
 from benchmarks.peers.flat import flat
 from benchmarks.peers.pace import Pace
@@ -30,6 +30,7 @@ MEASURES: dict[str, Callable[[Bench, Pace], Outcome]] = {
     "memory": memory,
     "connects": connects,
     "acks": acks,
+    "durable": durable,
     "stalled": stalled,
     "flat": flat,
     "pages": pages,
