@@ -94,7 +94,7 @@ Fanfare authenticates each; the peers let everybody in. In the storm all call at
     "durable": Prose(
         "Durable publishes",
         """
-Events of the log, sent over sockets by clients that wait for each ack, which comes after the commit.
+Events of the log, sent by clients that wait for each ack, which comes after the commit.
 SQLite works on the server's core; PostgreSQL has the other one, beside the load.
 """,
     ),
