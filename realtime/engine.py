@@ -6,6 +6,7 @@ the other, and one pings everybody. Sessions that begin with polling are `wire.p
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,6 +37,8 @@ _log = structlog.get_logger(__name__)
 MOST_TRIES = 20
 # Packets that wait for their turn, before no more is read.
 _MOST_WAITING = 64
+# Of events that are handled together.
+_MOST_TOGETHER_BYTES = 256 * 1024
 # The parts of a ping interval in which everybody is visited once.
 _SLOTS = 25
 _LEAST_TICK_S = 0.005
@@ -71,10 +74,8 @@ class Gate(Protocol):
     def on_connected(self, connection: Connection) -> None:
         """A client was accepted, and has been told so."""
 
-    def on_packet(
-        self, connection: Connection, name: str, args: list[Any], ack_id: str | None
-    ) -> None:
-        """A client sent an event."""
+    def on_packets(self, connection: Connection, packets: Sequence[Sent]) -> None:
+        """A client sent events, one behind the other."""
 
     def on_malformed(self, connection: Connection, detail: str, ack_id: str | None) -> None:
         """A client sent something that is no event."""
@@ -203,9 +204,9 @@ class Session:
         handled = 0
         try:
             while waiting and self.transport.is_open:
-                self._handle(waiting.popleft())
-                handled += 1
-                if handled % _MOST_WAITING == 0:
+                handled += self._handle_some(waiting)
+                if handled >= _MOST_WAITING:
+                    handled = 0
                     green.sleep(0)
                 if not waiting:
                     self.transport.read_on()
@@ -215,18 +216,27 @@ class Session:
         finally:
             self._waiting = None
 
-    def _handle(self, text: str) -> None:
+    def _handle_some(self, waiting: deque[str]) -> int:
+        """Handle the first of what waits, with those behind it that may go together."""
         if self.connection is None:
-            self._greet(text)
-            return
-        packet = read_packet(text)
-        if packet is not None:
-            self._handle_packet(self.connection, packet)
+            self._greet(waiting.popleft())
+            return 1
+        events: list[Sent] = []
+        size = 0
+        packet: Packet | None = None
+        while waiting and len(events) < _MOST_WAITING and size < _MOST_TOGETHER_BYTES:
+            size += len(waiting[0])
+            packet = read_packet(waiting.popleft())
+            if not isinstance(packet, Sent):
+                break
+            events.append(packet)
+        if events:
+            self._engine.gate.on_packets(self.connection, events)
+        self._handle_other(self.connection, packet)
+        return len(events) + 1
 
-    def _handle_packet(self, connection: Connection, packet: Packet) -> None:
-        if isinstance(packet, Sent):
-            self._engine.gate.on_packet(connection, packet.name, packet.args, packet.ack_id)
-        elif isinstance(packet, Malformed):
+    def _handle_other(self, connection: Connection, packet: Packet | None) -> None:
+        if isinstance(packet, Malformed):
             self._engine.gate.on_malformed(connection, packet.detail, packet.ack_id)
         elif packet is LEAVE:
             self.end(for_good=True)

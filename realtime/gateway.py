@@ -7,7 +7,7 @@ authentication, and nothing that a client sends can raise past this module.
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,11 @@ from core.errors import (
     BadRequestError,
     FanfareError,
     InternalError,
-    RateLimitedError,
     TooManyConnectionsError,
     UnavailableError,
-    describe,
 )
 from core.events import user_stream
-from core.metrics import CONNECTIONS, GREENLETS, PACKETS, SESSIONS
+from core.metrics import CONNECTIONS, GREENLETS, SESSIONS
 from core.services.callers import Callers
 from core.services.history import Wish
 from core.services.lookups import Lookups
@@ -38,11 +36,12 @@ from realtime import green
 from realtime.access_ends import AccessEnds
 from realtime.connection import Carrier, Connection, ConnectionLimits
 from realtime.connections import Connections
+from realtime.dispatch import Dispatcher, Handlers
 from realtime.engine import Engine, EngineTerms
 from realtime.node import Node, Outcome
-from realtime.packets import PACKETS as SCHEMAS
 from realtime.packets import Auth
 from realtime.presence import Presence
+from realtime.socketio_text import Sent
 from realtime.wire import Polled, Wire
 
 _log = structlog.get_logger(__name__)
@@ -79,20 +78,14 @@ class Parts:
     limits: GatewayLimits
 
 
-# A handler takes the connection and its validated packet, and gives what the ack adds to `ok`;
-# or it takes `reply` as well, and calls it itself.
-Reply = Callable[[dict[str, Any]], None]
-Handler = Callable[["Gateway", Connection, Any, Reply], dict[str, Any] | None]
-
-
 class Gateway:
     """Handles everything that comes in by sockets."""
 
-    def __init__(self, socketio: SocketIO, parts: Parts, handlers: dict[str, Handler]) -> None:
+    def __init__(self, socketio: SocketIO, parts: Parts, handlers: Handlers) -> None:
         self.parts = parts
         self.connections: Connections[Connection] = Connections(CONNECTIONS)
         self.access = AccessEnds(self, parts.callers, parts.lookups)
-        self._handlers = handlers
+        self._dispatcher = Dispatcher(self, handlers)
         self._spread: Callable[[int], list[float]] | None = None
         self._server: Any = socketio.server  # type: ignore[attr-defined]
         socketio.on_event("connect", self._on_connect)
@@ -259,53 +252,13 @@ class Gateway:
 
     # Packets.
 
-    def on_packet(
-        self, connection: Connection, name: str, args: list[Any], ack_id: str | None
-    ) -> None:
-        """Handle one packet and ack it, whatever happens."""
-        if connection.is_ending:
-            return
-
-        def reply(body: dict[str, Any]) -> None:
-            if ack_id is not None:
-                connection.ack(ack_id, {"ok": True, **body})
-
-        known = name if name in self._handlers else "unknown"
-        connection.begin_packet()
-        try:
-            self._handle(connection, name, args, reply)
-            PACKETS.labels(known, "ok").inc()
-        except FanfareError as error:
-            PACKETS.labels(known, error.code).inc()
-            self._refuse(connection, error, ack_id)
-        except Exception:  # noqa: BLE001 - every packet is acked
-            PACKETS.labels(known, "internal").inc()
-            _log.exception("packet failed", packet=known, connection=connection.id)
-            self._refuse(connection, InternalError("The server failed."), ack_id)
-        finally:
-            connection.end_packet()
-
-    def _handle(self, connection: Connection, name: str, args: list[Any], reply: Reply) -> None:
-        wait_s = connection.bucket.take(time.monotonic())
-        if wait_s:
-            raise RateLimitedError("Too many packets.", math.ceil(wait_s * 1000) / 1000)
-        handler = self._handlers.get(name)
-        if handler is None:
-            raise BadRequestError("There is no such event.")
-        if len(args) != 1 or not isinstance(args[0], dict):
-            raise BadRequestError("An event takes one object.")
-        answer = handler(self, connection, check(SCHEMAS[name], args[0]), reply)
-        if answer is not None:
-            reply(answer)
+    def on_packets(self, connection: Connection, packets: Sequence[Sent]) -> None:
+        """Handle packets of one client in their order, and ack each, whatever happens."""
+        self._dispatcher.on_packets(connection, packets)
 
     def on_malformed(self, connection: Connection, detail: str, ack_id: str | None) -> None:
         """Refuse what is no event."""
-        if not connection.bucket.take(time.monotonic()):
-            self._refuse(connection, BadRequestError(detail), ack_id)
-
-    def _refuse(self, connection: Connection, error: FanfareError, ack_id: str | None) -> None:
-        if ack_id is not None:
-            connection.ack(ack_id, {"ok": False, "error": describe(error)})
+        self._dispatcher.on_malformed(connection, detail, ack_id)
 
     # Endings.
 

@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from core import json
@@ -21,7 +22,8 @@ from core.services import messages, publish, reads
 from core.services.history import Wish
 from realtime import packets
 from realtime.connection import Connection
-from realtime.gateway import Gateway, Handler, Reply
+from realtime.dispatch import Handler, Pending, Reply, Together
+from realtime.gateway import Gateway
 from realtime.node import Outcome
 from realtime.presence_store import Roster
 
@@ -158,32 +160,33 @@ def _full_name(gateway: Gateway, connection: Connection, asked: str) -> str:
     return gateway.access.readable(connection.caller, [asked]).get(asked, asked)
 
 
-def _publish(
-    gateway: Gateway, connection: Connection, packet: packets.Publish, _reply: Reply
-) -> Ack:
+def _publish(gateway: Gateway, connection: Connection, packet: packets.Publish) -> Pending:
     draft = publish.Draft(packet.stream, packet.type, packet.data, packet.key, packet.ephemeral)
-    parts, max_bytes = gateway.parts, gateway.parts.limits.max_event_bytes
     if packet.ephemeral:
-        signal = publish.signal(parts.lookups.rights, connection.caller, draft, max_bytes=max_bytes)
-        parts.node.emit_signal(signal, but=connection)
-        return {}
-    done = publish.publish(parts.db, connection.caller, draft, max_bytes=max_bytes)
+        return Pending(partial(_signal, gateway, connection, draft))
+    max_bytes = gateway.parts.limits.max_event_bytes
+    intent = publish.intend(connection.caller, draft, max_bytes=max_bytes)
+    return Pending(lambda: _published(publish.published(intent)), intent)
+
+
+def _published(done: publish.Published) -> Ack:
     return {"position": done.event.position.as_json(), "replayed": done.replayed}
 
 
+def _signal(gateway: Gateway, connection: Connection, draft: publish.Draft) -> Ack:
+    parts, max_bytes = gateway.parts, gateway.parts.limits.max_event_bytes
+    signal = publish.signal(parts.lookups.rights, connection.caller, draft, max_bytes=max_bytes)
+    parts.node.emit_signal(signal, but=connection)
+    return {}
+
+
 def _message_create(
-    gateway: Gateway, connection: Connection, packet: packets.MessageCreate, _reply: Reply
-) -> Ack:
+    gateway: Gateway, connection: Connection, packet: packets.MessageCreate
+) -> Pending:
     draft = messages.MessageDraft(packet.body, packet.data, packet.reply_to, packet.key)
-    return _posted(
-        messages.create(
-            gateway.parts.db,
-            connection.caller,
-            packet.channel,
-            draft,
-            max_bytes=gateway.parts.limits.max_event_bytes,
-        )
-    )
+    max_bytes = gateway.parts.limits.max_event_bytes
+    intent = messages.intend(connection.caller, packet.channel, draft, max_bytes=max_bytes)
+    return Pending(lambda: _posted(messages.posted(intent)), intent)
 
 
 def _message_update(
@@ -246,12 +249,12 @@ def _auth_refresh(
     return {"expires_in": gateway.refresh(connection, packet.token)}
 
 
-HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler | Together] = {
     "subscribe": _subscribe,
     "unsubscribe": _unsubscribe,
     "resume": _resume,
-    "publish": _publish,
-    "message.create": _message_create,
+    "publish": Together(_publish),
+    "message.create": Together(_message_create),
     "message.update": _message_update,
     "message.delete": _message_delete,
     "typing": _typing,

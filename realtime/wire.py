@@ -261,7 +261,7 @@ class Wire:
     def _take(self, sid: str, connection: Connection, data: str) -> None:
         packet = read_packet(data)
         if isinstance(packet, Sent):
-            self._gate.on_packet(connection, packet.name, packet.args, packet.ack_id)
+            self._gate.on_packets(connection, [packet])
         elif isinstance(packet, Malformed):
             self._gate.on_malformed(connection, packet.detail, packet.ack_id)
         elif packet is LEAVE:

@@ -65,6 +65,14 @@ def create(
     """
     intent = intend(caller, ref, draft, max_bytes=max_bytes)
     intents.log_all(db, [intent])
+    return posted(intent)
+
+
+def posted(intent: Intent) -> Posted:
+    """Give what became of it.
+
+    Raises: what it was refused with.
+    """
     event = intent.get_event()
     return Posted(json.loads(event.data), event, intent.is_replay)
 

@@ -18,10 +18,12 @@ from realtime.handlers import HANDLERS
 from realtime.hub import Hub
 from realtime.presence import Presence, PresenceLimits
 from realtime.presence_memory import MemoryPresence
+from realtime.socketio_text import Sent
 from realtime.wire import Polled
 from tests.delivery.raw import RawSocket
 from tests.delivery.reader import Reader
 from tests.delivery.world import Room
+from tests.support.client import RestClient
 
 
 class TestOrder:
@@ -139,6 +141,67 @@ class TestAcks:
             assert connection.call("nonsense", {})["ok"] is False
 
 
+class TestTogether:
+    def test_publishes_that_wait_share_transactions(self, busy_server, ada):
+        room = Room(ada)
+        before = rounds(ada)
+        with RawSocket(busy_server.url, ada.access_token) as connection:
+            event = {"stream": room.stream, "type": "test.made", "data": "x" * 50}
+            sent = [connection.send("publish", event) for _ in range(200)]
+            for ack_id in sent:
+                connection.read_ack(ack_id)
+
+        assert rounds(ada) - before <= 100
+
+    def test_one_that_is_refused_takes_nothing_from_the_others(self, busy_server, ada):
+        """Each way to be refused: by the schema, by the size, by the rights, by a key."""
+        room = Room(ada)
+        good = {"stream": room.stream, "type": "test.made", "data": 1}
+        used = {**good, "key": "once"}
+        asked = [
+            (good, None),
+            ({**good, "type": "No Type"}, "invalid"),
+            (used, None),
+            ({**good, "data": "x" * 70_000}, "too_large"),
+            ({**good, "stream": "channel:nowhere"}, "not_found"),
+            ({**used, "data": 2}, "conflict"),
+            (used, None),
+            (good, None),
+        ]
+        with RawSocket(busy_server.url, ada.access_token) as connection:
+            sent = [connection.send("publish", event) for event, _ in asked]
+            acks = [connection.read_ack(ack_id) for ack_id in sent]
+
+        codes = [None if ack["ok"] else ack["error"]["code"] for ack in acks]
+        offsets = [ack["position"]["offset"] for ack in acks if ack["ok"]]
+        assert codes == [code for _, code in asked]
+        assert offsets == [3, 4, 4, 5]
+        assert [ack["replayed"] for ack in acks if ack["ok"]] == [False, False, True, False]
+
+    def test_a_signal_between_two_events_keeps_its_place(self, busy_server, ada, bob):
+        room = Room(ada, [bob])
+        with (
+            RawSocket(busy_server.url, bob.access_token) as his,
+            RawSocket(busy_server.url, ada.access_token) as hers,
+        ):
+            his.ok("subscribe", {"stream": room.stream})
+            for number in range(30):
+                event = {"stream": room.stream, "type": "test.made", "data": number}
+                hers.send("publish", {**event, "ephemeral": number % 3 == 1})
+            his.read_until(lambda packet: packet[1]["data"] == 29)
+
+        told = [data["data"] for name, data in his.packets if name in ("event", "signal")]
+        assert told == list(range(30))
+
+
+def rounds(who: RestClient) -> float:
+    """How many transactions of publishes there were."""
+    lines = who.raw("GET", "/metrics").text.splitlines()
+    return float(
+        next(line.split()[1] for line in lines if line.startswith("fanfare_rounds_total "))
+    )
+
+
 class FakeSocket:
     """An Engine.IO socket that keeps what is sent."""
 
@@ -209,7 +272,7 @@ class TestTheGateway:
         handlers: dict[str, Any] = {"typing": fail}
         gateway = self.make_gateway(connection, handlers)
 
-        gateway.on_packet(connection, "typing", [{"channel": "a"}], "5")
+        gateway.on_packets(connection, [Sent("typing", [{"channel": "a"}], "5")])
 
         assert len(socket.sent) == 1
         assert socket.sent[0].startswith("35[")
@@ -235,7 +298,7 @@ class TestTheGateway:
         if name == "resume":
             argument = {"positions": {"user:me": {"offset": 0, "epoch": "e"}}}
 
-        gateway.on_packet(connection, name, [argument], "5")
+        gateway.on_packets(connection, [Sent(name, [argument], "5")])
 
         assert gateway.parts.node.watched == []
 

@@ -105,7 +105,7 @@ def _deaf_to(kind: str) -> Callable[[], None]:
 
 
 def _ack_late() -> None:
-    subscribe = handlers.HANDLERS["subscribe"]
+    subscribe: Any = handlers.HANDLERS["subscribe"]
 
     def broken(gateway: Gateway, connection: Connection, packet: Any, reply: Any) -> Any:
         def later(ack: Json) -> None:

@@ -1,7 +1,7 @@
 """Sessions of Engine.IO over a WebSocket, with a gate that only writes down what it is asked."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import eventlet
@@ -15,6 +15,7 @@ from realtime.connection import Carrier, Connection, ConnectionLimits
 from realtime.engine import Engine, EngineTerms
 from realtime.frames import encode_text
 from realtime.hub import Frame
+from realtime.socketio_text import Sent
 from tests.realtime.test_frames import BINARY, CLOSE, TEXT, client_frame, close_frame
 from tests.realtime.test_transport import real_connection
 
@@ -34,6 +35,7 @@ class Gate:
     def __init__(self) -> None:
         self.connections: dict[str, Connection] = {}
         self.heard: list[tuple[str, Any]] = []
+        self.lists: list[int] = []
         self.gone: list[str] = []
         self.looked: list[Connection] = []
         self.wait_s = 0.0
@@ -53,15 +55,15 @@ class Gate:
         connection.emit("ready", {})
         connection.end_packet()
 
-    def on_packet(
-        self, connection: Connection, name: str, args: list[Any], ack_id: str | None
-    ) -> None:
-        eventlet.sleep(self.wait_s)
-        if name == "fail":
-            raise ZeroDivisionError
-        self.heard.append((name, args))
-        if ack_id is not None:
-            connection.ack(ack_id, {"ok": True})
+    def on_packets(self, connection: Connection, packets: Sequence[Sent]) -> None:
+        self.lists.append(len(packets))
+        for packet in packets:
+            eventlet.sleep(self.wait_s)
+            if packet.name == "fail":
+                raise ZeroDivisionError
+            self.heard.append((packet.name, packet.args))
+            if packet.ack_id is not None:
+                connection.ack(packet.ack_id, {"ok": True})
 
     def on_malformed(self, _connection: Connection, detail: str, _ack_id: str | None) -> None:
         self.heard.append(("malformed", detail))
@@ -246,6 +248,29 @@ class TestPackets:
 
         assert world.gate.heard == [("a", [n]) for n in range(50)]
         assert acks == [f'43{n}[{{"ok":true}}]' for n in range(50)]
+
+    def test_those_that_wait_are_handed_over_together_up_to_a_bound(self, world):
+        """What is no event stands between, and is handled in its turn."""
+        client = world.connected()
+        world.gate.wait_s = 0.001
+        client.send('42["first"]')
+        world.settle(lambda: world.gate.lists)
+        client.send(*['42["a"]'] * 100, "42[7]", *['42["b"]'] * 3)
+        world.settle(lambda: len(world.gate.heard) == 105)
+
+        assert world.gate.lists == [1, 64, 36, 3]
+        assert [name for name, _ in world.gate.heard[-4:]] == ["malformed", "b", "b", "b"]
+
+    def test_much_is_handed_over_in_parts(self, world, monkeypatch):
+        monkeypatch.setattr(engine_module, "_MOST_TOGETHER_BYTES", 500)
+        client = world.connected()
+        world.gate.wait_s = 0.001
+        client.send('42["first"]')
+        world.settle(lambda: world.gate.lists)
+        client.send(*['42["a","' + "x" * 200 + '"]'] * 5)
+        world.settle(lambda: len(world.gate.heard) == 6)
+
+        assert world.gate.lists == [1, 3, 2]
 
     def test_a_flood_is_read_no_faster_than_it_is_handled(self, world):
         """What waits has a bound, however slow a handler is."""
