@@ -6,8 +6,9 @@ A fault is an event like the others, so the messages in front of it are never lo
 """
 
 import struct
+import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 PROTOCOL_ERROR: Final = 1002
 INVALID_DATA: Final = 1007
@@ -16,6 +17,9 @@ MAX_CONTROL_BYTES: Final = 125
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = _OPCODES = (0, 1, 2, 8, 9, 10)
 _NO_OPCODE = -1
+_COMPRESSED = 0x40  # the first reserved bit, where compression was agreed on
+# What a sender leaves out behind its last block, or has sent already, and an end to look for.
+_ENDS = (b"\x00\x00\xff\xff\x03\x00", b"\x03\x00")
 # The 7-bit length that stands for a longer field: bytes of that field, least length it may hold.
 _LONG_LENGTHS = {126: (2, 126), 127: (8, 1 << 16)}
 
@@ -151,12 +155,15 @@ class FrameReader:
     def _start_frame(self, first: int, length: int, mask: bytes) -> None:
         opcode = first & 0x0F
         if opcode < _CLOSE:
-            if len(self._message) + length > self._max_bytes:
-                raise _BreachError(TOO_BIG, f"a message exceeds {self._max_bytes} bytes")
+            self._judge_size(length)
             self._final = first & 0x80 != 0
             if opcode != _CONTINUATION:
                 self._kind = opcode
         self._opcode, self._left, self._mask = opcode, length, mask
+
+    def _judge_size(self, more: int) -> None:
+        if len(self._message) + more > self._max_bytes:
+            raise _BreachError(TOO_BIG, f"a message exceeds {self._max_bytes} bytes")
 
     def _read_payload(self, data: bytes, at: int) -> int:
         chunk = data[at : at + self._left]
@@ -185,6 +192,68 @@ class FrameReader:
         close = _parse_close(payload)
         self._end()
         return close
+
+
+class DeflatedReader(FrameReader):
+    """The same where permessage-deflate was agreed on, without context takeover.
+
+    The limit holds for what a message is inflated to, and nothing beyond it is ever inflated.
+    """
+
+    __slots__ = ("_inflater", "inflated_bytes")
+
+    def __init__(self, max_message_bytes: int) -> None:
+        super().__init__(max_message_bytes)
+        self._inflater: Any = None  # inside a compressed message
+        self.inflated_bytes = 0  # so far, of all messages
+
+    def _end(self) -> None:
+        super()._end()
+        self._inflater = None
+
+    def _judge_start(self, first: int, second: int) -> None:
+        if first & 0x0F in (_TEXT, _BINARY):
+            first &= ~_COMPRESSED
+        super()._judge_start(first, second)
+
+    def _start_frame(self, first: int, length: int, mask: bytes) -> None:
+        if first & _COMPRESSED:
+            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        super()._start_frame(first, length, mask)
+
+    def _judge_size(self, more: int) -> None:
+        if self._inflater is None:
+            super()._judge_size(more)
+
+    def _read_payload(self, data: bytes, at: int) -> int:
+        if self._inflater is None or self._opcode >= _CLOSE:
+            return super()._read_payload(data, at)
+        whole = len(self._message)
+        size = super()._read_payload(data, at)
+        chunk = bytes(self._message[whole:])
+        del self._message[whole:]
+        self._inflate(chunk)
+        return size
+
+    def _inflate(self, chunk: bytes) -> None:
+        room = self._max_bytes - len(self._message)
+        try:
+            inflated = self._inflater.decompress(chunk, room + 1)
+        except zlib.error:
+            raise _BreachError(INVALID_DATA, "a message is not compressed properly") from None
+        self.inflated_bytes += len(inflated)
+        super()._judge_size(len(inflated))
+        self._message += inflated
+        # A last block that says it is the last is followed by one empty byte (RFC 7692, 7.2.3.4).
+        if self._inflater.unused_data not in (b"", b"\0"):
+            raise _BreachError(INVALID_DATA, "something follows the end of a compressed message")
+
+    def _finish_frame(self) -> Event | None:
+        if self._inflater is not None and self._final and self._opcode < _CLOSE:
+            inflater, self._inflater = self._inflater, None
+            if not (inflater.eof or any(_is_ended_by(end, inflater.copy()) for end in _ENDS)):
+                raise _BreachError(INVALID_DATA, "a compressed message is cut off")
+        return super()._finish_frame()
 
 
 def encode_text(text: str | bytes) -> bytes:
@@ -225,6 +294,13 @@ def _unmask(payload: bytes, mask: bytes) -> bytes:
     # One XOR of long integers runs in C; byte by byte, a megabyte would stop the node for 0.6 s.
     key = (mask * (len(payload) // 4 + 1))[: len(payload)]
     return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(len(payload))
+
+
+def _is_ended_by(end: bytes, inflater: Any) -> bool:
+    try:
+        return not inflater.decompress(end) and inflater.eof
+    except zlib.error:
+        return False
 
 
 def _decode(data: bytes | bytearray) -> str:
