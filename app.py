@@ -56,6 +56,7 @@ from realtime.bus_memory import MemoryBus
 from realtime.bus_redis import RedisBus
 from realtime.client_redis import RedisAddress, RedisRefusedError
 from realtime.connection import ConnectionLimits
+from realtime.deflate import make_packing
 from realtime.drain import Drain, DrainTimes
 from realtime.followers import FollowerLimits, FollowerParts, Followers
 from realtime.gateway import Gateway, GatewayLimits
@@ -163,12 +164,7 @@ def create_app(settings: Settings) -> Fanfare:
     """Make a whole node."""
     logs.set_up(settings.log_level)
     fanfare = create_core(settings)
-    settings, flask, db, tokens = (
-        fanfare.settings,
-        fanfare.flask,
-        fanfare.db,
-        fanfare.tokens,
-    )
+    settings, flask, db, tokens = fanfare.settings, fanfare.flask, fanfare.db, fanfare.tokens
     node_id = _make_node_id(settings)
     node = Node(
         Hub(writer=writers.choose(native_wanted=settings.native_writer == "on")),
@@ -327,6 +323,7 @@ def _guard_sockets(flask: Flask, settings: Settings, gateway: Gateway, drain: Dr
         is_draining=lambda: drain.has_begun,
         origins=settings.origins,
         open=lambda environ, greeting: gateway.engine.open(take_socket(environ), greeting),
+        compresses=settings.ws_compression_level > 0,
     )
     name_sessions(flask.extensions["socketio"].server.eio, name)
     flask.wsgi_app = edge.add_safety(guard_handshakes(flask.wsgi_app, terms))  # type: ignore[method-assign]
@@ -371,6 +368,7 @@ def _add_gateway(
         max_packet_bytes=settings.max_packet_bytes,
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
+        packing=make_packing(settings.ws_compression_level, settings.ws_compression_min_bytes),
     )
     parts = GatewayParts(db, node, seen, callers, tokens.verify_access, lookups, node_id, limits)
     return Gateway(socketio, parts, HANDLERS)

@@ -140,6 +140,12 @@ class Settings(BaseModel):
         Field(description="Other sites whose pages may call, by commas; empty: none."),
     ] = ""
     transports: Transports = "websocket,polling"
+    ws_compression_level: Annotated[
+        int, Field(ge=0, le=9, description="How hard WebSockets are compressed; 0: not at all.")
+    ] = 0
+    ws_compression_min_bytes: Annotated[
+        int, Field(ge=0, le=1_048_576, description="Below it a message is not compressed.")
+    ] = 256
 
     trusted_proxies: Annotated[
         int, Field(ge=0, le=10, description="Proxies in front whose X-Forwarded-* headers hold.")

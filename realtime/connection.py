@@ -15,6 +15,7 @@ from core.callers import Caller
 from core.ids import new_id
 from core.metrics import CUTS
 from realtime import green
+from realtime.deflate import Packing
 from realtime.hub import DirectWatcher, Frame
 from realtime.limits import Bucket
 from realtime.writers import Send
@@ -49,6 +50,10 @@ class Carrier(Protocol):
     @property
     def queued_bytes(self) -> int:
         """What waits to be sent."""
+
+    @property
+    def packing(self) -> Packing | None:
+        """Tell how what is sent may be compressed; None: not at all."""
 
     def send_frame(self, frame: Frame) -> None:
         """Send something that others may be sent, too."""
@@ -183,6 +188,11 @@ class Connection(DirectWatcher):
 
     def _fits(self, size: int) -> bool:
         return size <= self._limits.max_queued_bytes - self._carrier.queued_bytes
+
+    @property
+    def packing(self) -> Packing | None:
+        """Tell how what is sent may be compressed."""
+        return self._carrier.packing
 
     def sender(self) -> Send | None:
         """Give what writes straight to the system; None while something waits."""

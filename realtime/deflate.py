@@ -51,6 +51,11 @@ class Packing:
         return _COMPRESSED_TEXT + encode_text(packed)[1:]
 
 
+def make_packing(level: int, min_bytes: int) -> Packing | None:
+    """Make one; level 0 is none."""
+    return Packing(level, min_bytes) if level else None
+
+
 def encode_packed(text: str, packing: Packing | None) -> bytes:
     """Give a text as a frame for one client: compressed, if it agreed and it saves something."""
     data = text.encode()

@@ -17,6 +17,8 @@ from core.errors import FanfareError
 from core.ids import new_id
 from realtime import frames, green
 from realtime.connection import Connection
+from realtime.deflate import Packing, encode_packed
+from realtime.deflated_transport import make_transport
 from realtime.room import Frame
 from realtime.socketio_text import (
     LEAVE,
@@ -28,7 +30,7 @@ from realtime.socketio_text import (
     read_hello,
     read_packet,
 )
-from realtime.transport import Transport
+from realtime.websocket import is_deflated
 from realtime.writers import Send
 
 _log = structlog.get_logger(__name__)
@@ -56,6 +58,7 @@ class EngineTerms:
     max_packet_bytes: int
     max_queued_bytes: int
     auth_timeout_s: float
+    packing: Packing | None = None  # for who agreed to compression
 
 
 class Gate(Protocol):
@@ -97,7 +100,7 @@ class Session:
 
     is_visited = True
 
-    def __init__(self, engine: "Engine", sock: Any) -> None:
+    def __init__(self, engine: "Engine", sock: Any, packing: Packing | None) -> None:
         self._engine = engine
         self._waiting: deque[str] | None = None  # not None: they are being handled
         self._is_greeting = False
@@ -106,7 +109,7 @@ class Session:
         self.connection: Connection | None = None
         self.pinged_at = 0.0  # 0: no pong is waited for
         self.slot = 0
-        self.transport = Transport(sock, self, engine.terms.max_packet_bytes)
+        self.transport = make_transport(sock, self, engine.terms.max_packet_bytes, packing)
 
     # What it carries.
 
@@ -120,13 +123,18 @@ class Session:
         """What waits to be sent."""
         return self.transport.queued_bytes
 
+    @property
+    def packing(self) -> Packing | None:
+        """Tell how what is sent may be compressed."""
+        return self.transport.packing
+
     def send_frame(self, frame: Frame) -> None:
         """Send something that others may be sent, too."""
-        self.transport.write(frame.wire)
+        self.transport.write(frame.packed(self.packing))
 
     def send_text(self, text: str) -> None:
         """Send a packet of Socket.IO."""
-        self.transport.write(frames.encode_text("4" + text))
+        self.transport.write(encode_packed("4" + text, self.packing))
 
     def sender(self) -> Send | None:
         """Give what writes straight to the system; None while something waits."""
@@ -173,8 +181,9 @@ class Session:
             self.end(for_good=True)
 
     def is_full(self) -> bool:
-        """Tell whether enough packets wait."""
-        return self._waiting is not None and len(self._waiting) >= _MOST_WAITING
+        """Tell whether enough packets wait: many, or as much as the largest."""
+        waiting, most = self._waiting or (), self._engine.terms.max_packet_bytes
+        return len(waiting) >= _MOST_WAITING or sum(map(len, waiting)) >= most
 
     def on_blocked(self, *, is_blocked: bool) -> None:
         """Tell the connection how it can be written to."""
@@ -316,7 +325,7 @@ class Engine:
 
     def open(self, sock: Any, greeting: bytes) -> None:
         """Begin a session on a socket; `greeting` is the answer to its handshake."""
-        session = Session(self, sock)
+        session = Session(self, sock, self.terms.packing if is_deflated(greeting) else None)
         session.slot = (self._at - 1) % _SLOTS
         self._slots[session.slot].add(session)
         self._number += 1

@@ -200,12 +200,11 @@ class DeflatedReader(FrameReader):
     The limit holds for what a message is inflated to, and nothing beyond it is ever inflated.
     """
 
-    __slots__ = ("_inflater", "inflated_bytes")
+    __slots__ = ("_inflater",)
 
     def __init__(self, max_message_bytes: int) -> None:
         super().__init__(max_message_bytes)
         self._inflater: Any = None  # inside a compressed message
-        self.inflated_bytes = 0  # so far, of all messages
 
     def _end(self) -> None:
         super()._end()
@@ -241,7 +240,6 @@ class DeflatedReader(FrameReader):
             inflated = self._inflater.decompress(chunk, room + 1)
         except zlib.error:
             raise _BreachError(INVALID_DATA, "a message is not compressed properly") from None
-        self.inflated_bytes += len(inflated)
         super()._judge_size(len(inflated))
         self._message += inflated
         # A last block that says it is the last is followed by one empty byte (RFC 7692, 7.2.3.4).

@@ -36,6 +36,7 @@ from realtime import green
 from realtime.access_ends import AccessEnds
 from realtime.connection import Carrier, Connection, ConnectionLimits
 from realtime.connections import Connections
+from realtime.deflate import Packing
 from realtime.dispatch import Dispatcher, Handlers
 from realtime.engine import Engine, EngineTerms
 from realtime.node import Node, Outcome
@@ -62,6 +63,7 @@ class GatewayLimits:
     max_packet_bytes: int
     ping_interval_s: float
     ping_timeout_s: float
+    packing: Packing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +335,7 @@ def _terms_of(limits: GatewayLimits) -> EngineTerms:
         limits.max_packet_bytes,
         limits.connection.max_queued_bytes,
         limits.auth_timeout_s,
+        limits.packing,
     )
 
 

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs
 
 from core import json
 from core.errors import BadRequestError, DrainingError, FanfareError, NotFoundError
-from realtime.websocket import answer_handshake, judge_handshake
+from realtime.deflate import agree
+from realtime.websocket import Refusal, answer_handshake, judge_handshake
 
 _NO_POLLING = (
     "Engine.IO's polling is not served here: connect with the transport websocket alone. To have "
@@ -45,6 +46,8 @@ class Terms:
     origins: Sequence[str]
     # Begins a session on the socket of a request, with this answer to its handshake.
     open: Callable[[dict[str, Any], bytes], None]
+    # Whether to agree to permessage-deflate.
+    compresses: bool = False
 
 
 def name_sessions(engine: Any, name: str) -> None:
@@ -67,13 +70,13 @@ def guard_handshakes(app: Any, terms: Terms) -> Any:
             return _refuse(error, start_response)
         if _transport(asked) != "websocket":
             return app(environ, start_response)
-        refusal = judge_handshake(environ)
-        if refusal is not None:
-            start_response(refusal.status, [("Content-Type", "text/plain"), *refusal.headers])
-            return [refusal.detail.encode()]
+        answer = _answer(environ, terms)
+        if isinstance(answer, Refusal):
+            start_response(answer.status, [("Content-Type", "text/plain"), *answer.headers])
+            return [answer.detail.encode()]
         if "sid" in asked:
             return app(environ, start_response)
-        terms.open(environ, answer_handshake(environ["HTTP_SEC_WEBSOCKET_KEY"]))
+        terms.open(environ, answer)
         return ()
 
     return guarded
@@ -118,9 +121,8 @@ class QuickHandshakes:
             return None
         if _judge(asked, self._terms) or _judge_origin(environ, self._terms.origins):
             return None
-        if judge_handshake(environ) is not None:
-            return None
-        return answer_handshake(environ["HTTP_SEC_WEBSOCKET_KEY"])
+        answer = _answer(environ, self._terms)
+        return None if isinstance(answer, Refusal) else answer
 
     def welcome(self, sock: Any, greeting: bytes) -> None:
         """Begin a session on a connection whose request was read."""
@@ -171,6 +173,17 @@ def _judge(asked: dict[str, list[str]], terms: Terms) -> FanfareError | None:
     if not asked["sid"][0].startswith(f"{terms.name}."):
         return BadRequestError(_ELSEWHERE)
     return None
+
+
+def _answer(environ: dict[str, Any], terms: Terms) -> bytes | Refusal:
+    refusal = judge_handshake(environ)
+    if refusal is not None:
+        return refusal
+    offered = environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "") if terms.compresses else ""
+    agreed = agree(offered)
+    if agreed is None:
+        return Refusal("400 Bad Request", "Sec-WebSocket-Extensions is malformed")
+    return answer_handshake(environ["HTTP_SEC_WEBSOCKET_KEY"], agreed)
 
 
 def _judge_origin(environ: dict[str, Any], origins: Sequence[str]) -> FanfareError | None:

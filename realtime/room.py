@@ -16,6 +16,7 @@ import structlog
 from core import json
 from core.metrics import DELIVERIES
 from core.positions import Position
+from realtime.deflate import Packing
 from realtime.frames import encode_text
 from realtime.writers import FAILED, Send, Writer
 
@@ -37,7 +38,7 @@ class Frame:
     `stream` and `position` say where a watcher stands that has taken it; a signal moves nobody.
     """
 
-    __slots__ = ("_wire", "json", "name", "position", "ready", "stream")
+    __slots__ = ("_packed", "_wire", "json", "name", "position", "ready", "stream")
 
     def __init__(
         self, name: str, body: bytes, stream: str = "", position: Position | None = None
@@ -47,7 +48,7 @@ class Frame:
         self.stream = stream
         self.position = position
         self.ready: object = None
-        self._wire = b""
+        self._wire = self._packed = b""
 
     @classmethod
     def of(cls, name: str, value: object) -> "Frame":
@@ -58,8 +59,19 @@ class Frame:
     def wire(self) -> bytes:
         """Give it as a WebSocket's frame with an event of Socket.IO."""
         if not self._wire:
-            self._wire = encode_text(b'42["%s",%s]' % (self.name.encode(), self.json))
+            self._wire = encode_text(self._text())
         return self._wire
+
+    def packed(self, packing: Packing | None) -> bytes:
+        """Give the same as a client takes it who agreed to compression, or did not."""
+        if packing is None:
+            return self.wire
+        if not self._packed:
+            self._packed = packing.pack(self._text()) or self.wire
+        return self._packed
+
+    def _text(self) -> bytes:
+        return b'42["%s",%s]' % (self.name.encode(), self.json)
 
 
 class Watcher(Protocol):
@@ -88,6 +100,11 @@ class DirectWatcher(Watcher):
 
     def __init__(self) -> None:
         self._rooms: tuple[Room, ...] = ()
+
+    @property
+    def packing(self) -> Packing | None:
+        """Tell how what is written may be compressed; None: not at all."""
+        return None
 
     def sender(self) -> Send | None:
         """Give what writes to the system, and tells how much it took; None: not now."""
@@ -129,19 +146,27 @@ Joined = list[tuple[Frame, Watcher | None]]
 class _Writing:
     """Joined frames that are on their way to many."""
 
-    __slots__ = ("data", "joined", "left")
+    __slots__ = ("data", "joined", "left", "then")
 
-    def __init__(self, joined: Joined, left: dict[DirectWatcher, Any]) -> None:
+    def __init__(
+        self,
+        joined: Joined,
+        left: dict[DirectWatcher, Any],
+        packing: Packing | None = None,
+        then: "_Writing | None" = None,
+    ) -> None:
         self.joined = joined
-        self.data = b"".join(frame.wire for frame, _ in joined)
+        self.data = b"".join([frame.packed(packing) for frame, _ in joined])
         self.left = left
+        # The same frames, for those who take them compressed.
+        self.then = then
 
 
 class Room:
     """One stream's watchers."""
 
-    __slots__ = ("_aside", "_direct", "_held", "_joined", "_joined_bytes", "_others", "_soon",
-                 "_writer", "_writing")  # fmt: skip
+    __slots__ = ("_aside", "_direct", "_held", "_joined", "_joined_bytes", "_others",
+                 "_packed", "_soon", "_writer", "_writing")  # fmt: skip
 
     def __init__(self, soon: Callable[..., object], writer: Writer) -> None:
         # With what the writer calls their sockets by.
@@ -153,6 +178,8 @@ class Room:
         self._joined: Joined = []
         self._joined_bytes = 0
         self._writing: _Writing | None = None
+        # Of the direct ones: who agreed to compression.
+        self._packed: dict[DirectWatcher, Packing] | None = None
         self._soon = soon
         self._writer = writer
 
@@ -218,10 +245,14 @@ class Room:
         if self._direct.pop(watcher, None) is None:
             self._aside.pop(watcher, None)
             return
+        if self._packed:
+            self._packed.pop(watcher, None)
         self._others[watcher] = None
         writing = self._writing
-        if writing is not None and writing.left.pop(watcher, None) is not None:
-            _hand(watcher, writing.joined)
+        while writing is not None:
+            if writing.left.pop(watcher, None) is not None:
+                _hand(watcher, writing.joined)
+            writing = writing.then
         _hand(watcher, self._joined)
 
     def take_back(self, watcher: DirectWatcher) -> None:
@@ -235,6 +266,9 @@ class Room:
         if send is not None:
             del self._others[watcher]
             self._direct[watcher] = self._writer.handle(send)
+            if watcher.packing is not None:
+                self._packed = self._packed or {}
+                self._packed[watcher] = watcher.packing
 
     # What comes.
 
@@ -284,7 +318,7 @@ class Room:
     def _write_some(self) -> None:
         writing = self._writing or self._begin()
         if len(writing.left) <= _SHARE:
-            self._writing = None
+            self._writing = writing.then
             self._write_to(writing.left, writing)
         else:
             self._writing = writing
@@ -312,7 +346,11 @@ class Room:
         for maker in {but for _, but in joined if but is not None}:
             if isinstance(maker, DirectWatcher) and left.pop(maker, None) is not None:
                 _hand(maker, joined)
-        return _Writing(joined, left)
+        if not self._packed:
+            return _Writing(joined, left)
+        packed = {watcher: left.pop(watcher) for watcher in self._packed if watcher in left}
+        then = _Writing(joined, packed, next(iter(self._packed.values())))
+        return _Writing(joined, left, then=then) if left else then
 
     def _take_joined(self) -> Joined:
         size = count = 0

@@ -9,11 +9,12 @@ import socket
 import struct
 from collections import deque
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import structlog
 
 from realtime import frames, green
+from realtime.deflate import Packing
 from realtime.writers import Send
 
 _log = structlog.get_logger(__name__)
@@ -51,6 +52,25 @@ class Owner(Protocol):
         """Hear, once, that the connection is gone: what was written before has left."""
 
 
+class Spare:
+    """A reader of frames, shared by all connections that are between two frames."""
+
+    def __init__(self, kind: type[frames.FrameReader]) -> None:
+        self._kind = kind
+        self._reader: frames.FrameReader | None = None
+
+    def take(self, max_message_bytes: int) -> frames.FrameReader:
+        """Give one that is between two frames."""
+        reader, self._reader = self._reader, None
+        if reader is None or reader.max_message_bytes != max_message_bytes:
+            return self._kind(max_message_bytes)
+        return reader
+
+    def give(self, reader: frames.FrameReader) -> None:
+        """Take it back."""
+        self._reader = reader
+
+
 class Transport:
     """One connection. `max_message_bytes` bounds what a client's message may hold."""
 
@@ -58,6 +78,9 @@ class Transport:
         "_buffer", "_is_over", "_is_partial", "_is_writing_over", "_max_message_bytes", "_owner",
         "_pong", "_reader", "_reading", "_send", "_sock", "_writing", "is_closing", "queued_bytes",
     )  # fmt: skip
+
+    _spare: ClassVar[Spare] = Spare(frames.FrameReader)
+    _most_read: ClassVar[int] = _READ_BYTES
 
     def __init__(self, sock: socket.socket, owner: Owner, max_message_bytes: int) -> None:
         self._sock: Any = sock
@@ -92,6 +115,11 @@ class Transport:
     def is_open(self) -> bool:
         """Tell whether something may still be written, and be heard."""
         return not (self.is_closing or self._is_over or self._sock is None)
+
+    @property
+    def packing(self) -> Packing | None:
+        """Tell how what is written may be compressed; None: not at all."""
+        return None
 
     # Writing.
 
@@ -202,7 +230,7 @@ class Transport:
         if self._sock is None:
             return
         try:
-            data = self._sock.recv(_READ_BYTES)
+            data = self._sock.recv(self._most_read)
         except BlockingIOError:
             return
         except OSError:
@@ -217,7 +245,7 @@ class Transport:
         if not data:
             self._hear_end()
             return
-        reader = self._reader or _spare.take(self._max_message_bytes)
+        reader = self._reader or self._spare.take(self._max_message_bytes)
         for event in reader.feed(data):
             if not self.is_open:
                 if isinstance(event, frames.Close):
@@ -228,7 +256,7 @@ class Transport:
             self._write_pong()
         self._reader = None if reader.is_idle() else reader
         if self._reader is None:
-            _spare.give(reader)
+            self._spare.give(reader)
         if self.is_open and self._owner.is_full():
             self._stop_reading()
 
@@ -316,24 +344,3 @@ class Transport:
         sock.close()
         self._end_reading(reason)
         self._owner.on_released()
-
-
-class _Spare:
-    """A reader of frames, shared by all connections that are between two frames."""
-
-    def __init__(self) -> None:
-        self._reader: frames.FrameReader | None = None
-
-    def take(self, max_message_bytes: int) -> frames.FrameReader:
-        """Give one that is between two frames."""
-        reader, self._reader = self._reader, None
-        if reader is None or reader.max_message_bytes != max_message_bytes:
-            return frames.FrameReader(max_message_bytes)
-        return reader
-
-    def give(self, reader: frames.FrameReader) -> None:
-        """Take it back."""
-        self._reader = reader
-
-
-_spare = _Spare()

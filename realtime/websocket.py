@@ -2,7 +2,7 @@
 
 `WebSocketApp` stands where engineio expects a class `(handler, server)` whose instances are WSGI
 applications. A control frame goes out between two frames of a writer that is stuck, never inside
-one, and the reader never waits for it. Compression is never accepted: it costs 100 KB a client.
+one, and the reader never waits for it. No compression: what began with polling goes without.
 """
 
 import base64
@@ -29,8 +29,9 @@ _KEY = re.compile("[A-Za-z0-9+/]{22}==")  # 16 bytes
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: %s\r\n\r\n"
+    b"Sec-WebSocket-Accept: %s\r\n%s\r\n"
 )
+_EXTENSIONS = "Sec-WebSocket-Extensions: %s\r\n"
 logger = logging.getLogger(__name__)
 
 
@@ -73,10 +74,16 @@ def judge_handshake(environ: WSGIEnvironment) -> Refusal | None:
     return None
 
 
-def answer_handshake(key: str) -> bytes:
-    """Write the answer that makes a connection a WebSocket."""
+def answer_handshake(key: str, extensions: str = "") -> bytes:
+    """Write the answer that makes a connection a WebSocket, with what of extensions is agreed."""
     digest = hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()
-    return _SWITCHING % base64.b64encode(digest)
+    agreed = (_EXTENSIONS % extensions).encode() if extensions else b""
+    return _SWITCHING % (base64.b64encode(digest), agreed)
+
+
+def is_deflated(answer: bytes) -> bool:
+    """Tell whether an answer agrees to compression: the only extension there is."""
+    return b"\r\nSec-WebSocket-Extensions: " in answer
 
 
 class WebSocket:

@@ -86,6 +86,7 @@ class Polled:
     """A session of Engine.IO's that began with polling: it carries what a `Connection` sends."""
 
     is_visited = False
+    packing = None
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket

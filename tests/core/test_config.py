@@ -61,6 +61,9 @@ class TestFaults:
             ("SQLITE_SYNCHRONOUS", "full; DROP TABLE users"),
             ("CORS_ORIGINS", "app.example.com"),
             ("DATABASE_POOL_SIZE", "0"),
+            ("WS_COMPRESSION_LEVEL", "10"),
+            ("WS_COMPRESSION_LEVEL", "-1"),
+            ("WS_COMPRESSION_MIN_BYTES", "-1"),
             ("REDIS_URL", "http://x"),
         ],
     )

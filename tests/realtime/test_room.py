@@ -325,7 +325,7 @@ class Model:
     def __init__(self) -> None:
         self.loop = Loop()
         self.hub = Hub(self.loop.soon)
-        self.clients = [Client() for _ in range(MOST)]
+        self.clients = [self.make_client(which) for which in range(MOST)]
         self.wanted = [b"" for _ in self.clients]
         self.watching: set[int] = set()
         self.held: dict[int, int] = {}
@@ -334,6 +334,9 @@ class Model:
         for which in range(MOST):
             self.hold(which)
             self.release(which)
+
+    def make_client(self, _which: int) -> Client:
+        return Client()
 
     def step(self, name: str, which: int) -> None:
         getattr(self, name)(which)
