@@ -179,11 +179,13 @@ def _answer(environ: dict[str, Any], terms: Terms) -> bytes | Refusal:
     refusal = judge_handshake(environ)
     if refusal is not None:
         return refusal
-    offered = environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "") if terms.compresses else ""
-    agreed = agree(offered)
+    key = environ["HTTP_SEC_WEBSOCKET_KEY"]
+    if not terms.compresses:
+        return answer_handshake(key)
+    agreed = agree(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
     if agreed is None:
         return Refusal("400 Bad Request", "Sec-WebSocket-Extensions is malformed")
-    return answer_handshake(environ["HTTP_SEC_WEBSOCKET_KEY"], agreed)
+    return answer_handshake(key, agreed)
 
 
 def _judge_origin(environ: dict[str, Any], origins: Sequence[str]) -> FanfareError | None:
