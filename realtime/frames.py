@@ -225,7 +225,7 @@ class DeflatedReader(FrameReader):
             super()._judge_size(more)
 
     def _read_payload(self, data: bytes, at: int) -> int:
-        if self._inflater is None or self._opcode >= _CLOSE:
+        if self._inflater is None:
             return super()._read_payload(data, at)
         whole = len(self._message)
         size = super()._read_payload(data, at)
@@ -249,7 +249,7 @@ class DeflatedReader(FrameReader):
     def _finish_frame(self) -> Event | None:
         if self._inflater is not None and self._final and self._opcode < _CLOSE:
             inflater, self._inflater = self._inflater, None
-            if not (inflater.eof or any(_is_ended_by(end, inflater.copy()) for end in _ENDS)):
+            if not any(_is_ended_by(end, inflater.copy()) for end in _ENDS):
                 raise _BreachError(INVALID_DATA, "a compressed message is cut off")
         return super()._finish_frame()
 
