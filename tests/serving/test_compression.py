@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from cluster.nginx import Nginx
 from realtime import handshakes
 from realtime.websocket import is_deflated
 from tests.clients.scripts import walk
@@ -215,11 +216,9 @@ def make_channel(person: RestClient) -> str:
 DATA = [{"number": n, "text": "what is said again and again " * (n % 40)} for n in range(60)]
 
 
-async def follow(
-    server: Server, token: str | None, channel: str, offers: list[int]
-) -> list[list[Any]]:
+async def follow(url: str, token: str | None, channel: str, offers: list[int]) -> list[list[Any]]:
     """Follow a channel with a connection for each offer while events come; give each one's."""
-    address = server.url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
+    address = url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as session:
         clients = []
         for bits in offers:
@@ -245,12 +244,23 @@ class TestStockClients:
         with registered(either.url) as ada:
             channel = make_channel(ada)
             told = asyncio.run(
-                asyncio.wait_for(follow(either, ada.access_token, channel, [0, 15, 12, 9]), 60)
+                asyncio.wait_for(follow(either.url, ada.access_token, channel, [0, 15, 12, 9]), 60)
             )
 
         assert [event["data"] for event in told[0]] == DATA
         assert told == [told[0]] * 4
         assert [event["offset"] for event in told[0]] == sorted(e["offset"] for e in told[0])
+
+    def test_nginx_passes_it_through(self, compressing):
+        needs.require_nginx()
+        with (
+            Nginx({"n1": f"127.0.0.1:{compressing.port}"}) as nginx,
+            registered(compressing.url) as ada,
+        ):
+            work = follow(nginx.url, ada.access_token, make_channel(ada), [15, 0])
+            told = asyncio.run(asyncio.wait_for(work, 60))
+
+        assert [[event["data"] for event in each] for each in told] == [DATA, DATA]
 
     def test_node_and_python_follow_beside_each_other(
         self, node: str, compressing: Server, tmp_path: Path
