@@ -6,7 +6,7 @@ and resumes by position.
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -99,6 +99,7 @@ class Connection(DirectWatcher):
         "id",
         "is_ending",
         "presence",
+        "profile",
         "streams",
         "timers",
     )
@@ -110,6 +111,8 @@ class Connection(DirectWatcher):
         self.streams: set[str] = set()
         # Of those, the ones where it is seen, and sees who comes and goes.
         self.presence: frozenset[str] = _NO_STREAMS
+        # Its user's, until it is greeted with it.
+        self.profile: dict[str, Any] | None = None
         self.timers = _NO_TIMERS
         self.bucket = Bucket(limits.max_events_per_s, time.monotonic())
         self._presence_bucket: Bucket | None = None

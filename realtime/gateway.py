@@ -138,7 +138,8 @@ class Gateway:
             raise InternalError("The server failed.") from None
 
     def _try_to_admit(self, carrier: Carrier, auth: object, name: str) -> Connection:
-        caller = self._authenticate(check(Auth, auth if isinstance(auth, dict) else {}).token)
+        claims = self.parts.verify(check(Auth, auth if isinstance(auth, dict) else {}).token)
+        caller, profile = self.parts.callers.ask(lambda: self.parts.lookups.admit(claims))
         limits = self.parts.limits
         if self.connections.count(caller.user_id) >= limits.max_connections_per_user:
             raise TooManyConnectionsError("You have too many open connections.")
@@ -146,6 +147,7 @@ class Gateway:
             # It went away while we asked the database; nobody would let go of it again.
             raise UnavailableError("The connection is gone.")
         connection = Connection(carrier, caller, limits.connection)
+        connection.profile = profile
         self.connections.add(name, connection)
         _log.info("connected", connection=connection.id, user=caller.user_id)
         return connection
@@ -179,9 +181,7 @@ class Gateway:
 
     def _greet(self, connection: Connection) -> None:
         own = sys.intern(user_stream(connection.user_id))
-        profile = self.parts.lookups.profile(connection.user_id)
-        if connection.is_over():
-            return
+        profile, connection.profile = connection.profile, None
         connection.streams.add(own)
         self.parts.presence.arrive(connection)
         self._watch_expiry(connection)

@@ -1,78 +1,65 @@
 """Many askers, one query: what is asked for while a look-up runs is looked up together, next.
 
-At rest a look-up begins at once. In a storm of reconnects it waits a moment for others to join
-in, so a thousand clients cost the database tens of queries.
+Who comes first lets those who are ready come in, and begins: nobody waits for a clock. In a storm
+of reconnects a look-up is as big as what came during the one before, so a thousand clients cost
+the database tens of queries.
 """
 
-import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from typing import Generic, TypeVar
+
+from core.store.rounds import Rounds
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-# More askers than this at once are a storm.
-_FEW = 4
-_PATIENCE_S = 0.15
-_STEP_S = 0.01
-# So many keys are enough to wait for.
-_MANY = 200
+# Keys of one look-up, unless one asker alone has more.
+_AT_ONCE = 500
 
 
-class _Round(Generic[K, V]):
-    """One look-up to be: what is asked for, and then what was found."""
+class _Ask(Generic[K, V]):
+    """What one asks for, and what was found for all who asked with them."""
 
-    def __init__(self) -> None:
-        self.keys: dict[K, None] = {}
-        self.askers = 0
-        self.is_done = False
+    __slots__ = ("found", "keys")
+
+    def __init__(self, keys: list[K]) -> None:
+        self.keys = keys
         self.found: dict[K, V] = {}
-        self.error: Exception | None = None
-
-    def look_up(self, look_up: Callable[[list[K]], dict[K, V]]) -> None:
-        try:
-            self.found = look_up(list(self.keys))
-        except Exception as error:  # noqa: BLE001 - raised again, to everybody who asked
-            self.error = error
-        self.is_done = True
 
 
 class Batch(Generic[K, V]):
     """Looks things up by key. What is not there is left out.
 
-    A look-up begins after it was asked for, so it sees all that was committed before.
+    A look-up begins after it was asked for, so it sees all that was committed before. `weigh`
+    tells how much of the `most` of one look-up a key takes.
     """
 
-    def __init__(self, look_up: Callable[[list[K]], dict[K, V]]) -> None:
+    def __init__(
+        self,
+        look_up: Callable[[list[K]], dict[K, V]],
+        *,
+        most: int = _AT_ONCE,
+        weigh: Callable[[list[K]], int] = len,
+    ) -> None:
         self._look_up = look_up
-        # One look-up at a time; whoever gets the turn first does it for all of its round.
-        self._turn = threading.Lock()
-        self._next: _Round[K, V] = _Round()
-        self._last_askers = 0
+        self._weigh = weigh
+        self._rounds: Rounds[_Ask[K, V]] = Rounds(
+            self._answer, most=most, gather=partial(time.sleep, 0)
+        )
 
     def find(self, keys: Iterable[K]) -> dict[K, V]:
         """Look up many keys.
 
         Raises: what the look-up raises.
         """
-        wanted = list(keys)
-        mine = self._next
-        mine.keys.update(dict.fromkeys(wanted))
-        mine.askers += 1
-        with self._turn:
-            if not mine.is_done:
-                self._wait_for_more(mine)
-                self._next = _Round()
-                self._last_askers = mine.askers
-                mine.look_up(self._look_up)
-        if mine.error is not None:
-            raise mine.error
-        return {key: mine.found[key] for key in wanted if key in mine.found}
+        ask: _Ask[K, V] = _Ask(list(keys))
+        self._rounds.do(ask, self._weigh(ask.keys))
+        return {key: ask.found[key] for key in ask.keys if key in ask.found}
 
-    def _wait_for_more(self, mine: _Round[K, V]) -> None:
-        if self._last_askers <= _FEW:
-            return
-        until = time.monotonic() + _PATIENCE_S
-        while len(mine.keys) < _MANY and time.monotonic() < until:
-            time.sleep(_STEP_S)
+    def _answer(self, asks: list[_Ask[K, V]]) -> None:
+        wanted = dict.fromkeys(key for ask in asks for key in ask.keys)
+        found = self._look_up(list(wanted))
+        for ask in asks:
+            ask.found = found

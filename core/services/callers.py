@@ -6,6 +6,7 @@ which a revocation must take effect everywhere, and is dropped at once where it 
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeVar
 
 from core.callers import Caller, Claims
 from core.errors import TokenExpiredError
@@ -16,6 +17,7 @@ _KEEP_MS = 500
 _MOST = 10_000
 
 
+T = TypeVar("T")
 Authenticate = Callable[[Claims], Caller]
 
 
@@ -41,21 +43,25 @@ class Callers:
             if claims.expires_at_ms <= now:
                 raise TokenExpiredError("The token has expired.")
             return known[1]
-        caller = self._look_up(claims, look_up or self._authenticate)
+        ask = look_up or self._authenticate
+        caller = self.ask(lambda: ask(claims))
         self._known[key] = (now + _KEEP_MS, caller)
         self._known.move_to_end(key)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
         return caller
 
-    def _look_up(self, claims: Claims, look_up: Authenticate) -> Caller:
-        # A session that ends while we read may be read as still good, and whoever acts on its
-        # end may look before we are done. So: read again whenever something ended meanwhile.
+    def ask(self, look_up: Callable[[], T]) -> T:
+        """Look something up that ends with a session, as of after the last control heard of.
+
+        A session that ends while we read may be read as still good, and whoever acts on its end
+        may look before we are done. So: read again whenever something ended meanwhile.
+        """
         while True:
             seen = self._controls
-            caller = look_up(claims)
+            found = look_up()
             if seen == self._controls:
-                return caller
+                return found
 
     def forget(self, control: Control) -> None:
         """Drop what a control says is no longer so."""

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from core.callers import Caller, Claims
-from core.errors import NotFoundError
 from core.pages import Json
 from core.services import access
 from core.services.accounts import check_expiry, judge
@@ -23,13 +22,12 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Lookups:
-    """Looks up callers, their profiles, and what they may read."""
+    """Looks up callers, with their profiles, and what they may read."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._sessions = Batch(self._in_parts(accounts.find_live_many))
-        self._users = Batch(self._in_parts(accounts.find_users))
-        self._readable = Batch(self._read_readable)
+        self._readable = Batch(self._read_readable, most=_MOST_NAMES, weigh=_count_names)
         self.rights = Rights(self._read_postable)
 
     def authenticate(self, claims: Claims) -> Caller:
@@ -38,20 +36,21 @@ class Lookups:
         Raises:
             TokenExpiredError, TokenRevokedError.
         """
-        check_expiry(claims)
-        row = self._sessions.find([claims.session_id]).get(claims.session_id)
-        return judge(claims, row if row is not None and row.user_id == claims.user_id else None)
+        return judge(claims, self._live(claims))
 
-    def profile(self, user_id: str) -> Json:
-        """Read a user.
+    def admit(self, claims: Claims) -> tuple[Caller, Json]:
+        """Tell who is calling, and give their profile, both as of now.
 
         Raises:
-            NotFoundError.
+            TokenExpiredError, TokenRevokedError.
         """
-        found = self._users.find([user_id])
-        if user_id not in found:
-            raise NotFoundError("There is no such user.")
-        return accounts.user_json(found[user_id])
+        row = self._live(claims)
+        return judge(claims, row), accounts.user_json(row)
+
+    def _live(self, claims: Claims) -> Any:
+        check_expiry(claims)
+        row = self._sessions.find([claims.session_id]).get(claims.session_id)
+        return row if row is not None and row.id == claims.user_id else None
 
     def readable_streams(self, caller: Caller, asked: Iterable[str]) -> dict[str, str]:
         """Give the full names of those of many streams that the caller may read."""
@@ -85,6 +84,10 @@ class Lookups:
 def _parts(keys: list[K]) -> Iterator[list[K]]:
     for first in range(0, len(keys), _AT_ONCE):
         yield keys[first : first + _AT_ONCE]
+
+
+def _count_names(wishes: list[access.Wish]) -> int:
+    return sum(len(asked) for _, asked in wishes)
 
 
 def _by_names(wishes: list[access.Wish]) -> Iterator[list[access.Wish]]:

@@ -3,16 +3,21 @@
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Connection,
     Row,
+    String,
+    any_,
     bindparam,
     delete,
+    func,
     insert,
     or_,
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import ConflictError, NotFoundError
@@ -140,15 +145,16 @@ def add_session(write: Write, values: Json) -> None:
     write.conn.execute(insert(sessions).values(values))
 
 
-_LIVE_COLUMNS = select(
-    sessions.c.revoked_ms,
-    sessions.c.expires_ms,
-    users.c.username,
-    users.c.is_admin,
-    users.c.disabled,
-).join_from(sessions, users)
-_LIVE = _LIVE_COLUMNS.where(
-    sessions.c.id == bindparam("session"), sessions.c.user_id == bindparam("user")
+_LIVE = (
+    select(
+        sessions.c.revoked_ms,
+        sessions.c.expires_ms,
+        users.c.username,
+        users.c.is_admin,
+        users.c.disabled,
+    )
+    .join_from(sessions, users)
+    .where(sessions.c.id == bindparam("session"), sessions.c.user_id == bindparam("user"))
 )
 
 
@@ -157,21 +163,35 @@ def find_live(conn: Connection, session_id: str, user_id: str) -> Any:
     return conn.execute(_LIVE, {"session": session_id, "user": user_id}).one_or_none()
 
 
-_LIVE_MANY = _LIVE_COLUMNS.add_columns(sessions.c.id, sessions.c.user_id).where(
-    sessions.c.id.in_(bindparam("sessions", expanding=True))
-)
+_LIVE_WITH_USER = select(
+    sessions.c.id.label("session_id"),
+    sessions.c.revoked_ms,
+    sessions.c.expires_ms,
+    users.c.id,
+    users.c.username,
+    users.c.display_name,
+    users.c.is_admin,
+    users.c.disabled,
+    users.c.created_ms,
+    users.c.updated_ms,
+).join_from(sessions, users)
+# All ids in one parameter: one text, which the driver keeps prepared, however many connect.
+_LIVE_MANY = {
+    "postgresql": _LIVE_WITH_USER.where(
+        sessions.c.id == any_(bindparam("sessions", type_=postgresql.ARRAY(String)))
+    ),
+    "sqlite": _LIVE_WITH_USER.where(
+        sessions.c.id.in_(
+            select(func.json_each(bindparam("sessions", type_=JSON)).table_valued("value").c.value)
+        )
+    ),
+}
 
 
 def find_live_many(conn: Connection, session_ids: list[str]) -> dict[str, Any]:
-    """Read the same of many sessions: `{session id: row}`, each with its `user_id`."""
-    rows = conn.execute(_LIVE_MANY, {"sessions": session_ids}).all()
-    return {row.id: row for row in rows}
-
-
-def find_users(conn: Connection, user_ids: list[str]) -> dict[str, Row[Any]]:
-    """Read many users: `{id: row}`."""
-    rows = conn.execute(select(users).where(users.c.id.in_(user_ids))).all()
-    return {row.id: row for row in rows}
+    """Read the same of many sessions, with all that `user_json` takes: `{session id: row}`."""
+    rows = conn.execute(_LIVE_MANY[conn.dialect.name], {"sessions": session_ids}).all()
+    return {row.session_id: row for row in rows}
 
 
 def rotate(

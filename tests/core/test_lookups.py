@@ -1,17 +1,20 @@
 """Many askers, one query: everybody gets their own, and nobody gets what was so before."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from core.callers import Caller, Claims
-from core.errors import NotFoundError, TokenRevokedError, UnavailableError
+from core.errors import TokenRevokedError, UnavailableError
 from core.ids import new_id
 from core.services import access, accounts, channels, members
 from core.services.batch import Batch
 from core.services.lookups import Lookups
+from core.store import accounts as store
 from tests.core.conftest import Core
+from tests.support.wait import wait_until
 
 DEADLINE_S = 30
 
@@ -53,13 +56,39 @@ class TestBatch:
             first = pool.submit(batch.find, [1])
             assert doubler.began.wait(DEADLINE_S)
             later = [pool.submit(batch.find, [n]) for n in (2, 3, 1)]
-            while len(batch._next.keys) < 3:
-                threading.Event().wait(0.01)
+            wait_until(lambda: len(batch._rounds._line) == 3)
             doubler.may_go.set()
 
             assert first.result(DEADLINE_S) == {1: 2}
             assert [call.result(DEADLINE_S) for call in later] == [{2: 4}, {3: 6}, {1: 2}]
         assert doubler.asked == [[1], [1, 2, 3]]
+
+    def test_nobody_waits_for_a_clock(self, monkeypatch):
+        """Not in a storm, nor after it: who is ready comes in first, and that is all."""
+        waits: list[float] = []
+        monkeypatch.setattr(time, "sleep", waits.append)
+        doubler = Doubler()
+        batch = Batch(doubler)
+        with ThreadPoolExecutor(40) as pool:
+            list(pool.map(lambda n: batch.find([n]), range(40)))
+        batch.find([1])
+
+        assert set(waits) == {0}
+        assert doubler.asked[-1] == [1]
+
+    def test_a_look_up_has_so_many_keys_and_no_more(self):
+        doubler = Doubler()
+        batch = Batch(doubler, most=3)
+        doubler.may_go.clear()
+        with ThreadPoolExecutor(6) as pool:
+            pool.submit(batch.find, [1])
+            assert doubler.began.wait(DEADLINE_S)
+            for number in (10, 20, 30):
+                pool.submit(batch.find, [number, number + 1])
+            wait_until(lambda: len(batch._rounds._line) == 3)
+            doubler.may_go.set()
+
+        assert sorted(doubler.asked) == [[1], [10, 11], [20, 21], [30, 31]]
 
     def test_what_is_not_there_is_left_out(self):
         assert Batch(Doubler()).find([1, 100]) == {1: 2}
@@ -118,12 +147,22 @@ class TestLookups:
         with pytest.raises(TokenRevokedError):
             Lookups(core.db).authenticate(claims_of(people[0]))
 
-    def test_a_profile_is_a_users_wire_form(self, core, people):
-        lookups = Lookups(core.db)
+    def test_who_is_admitted_comes_with_a_profile(self, core, people):
+        for caller in people:
+            profile = Lookups(core.db).admit(claims_of(caller))[1]
+            with core.db.read() as conn:
+                row = store.get_user(conn, caller.user_id)
 
-        assert lookups.profile(people[0].user_id)["username"] == people[0].username
-        with pytest.raises(NotFoundError):
-            lookups.profile(new_id())
+            assert profile == store.user_json(row)
+
+    def test_who_is_admitted_is_who_is_authenticated(self, core, people):
+        lookups = Lookups(core.db)
+        accounts.logout(core.db, people[0])
+
+        assert lookups.admit(claims_of(people[2]))[0] == people[2]
+        for claims in (claims_of(people[0]), claims_of(people[1], people[2].session_id)):
+            with pytest.raises(TokenRevokedError):
+                lookups.admit(claims)
 
     def test_everybody_may_read_what_they_may_alone(self, core, people):
         """Public, private, direct, deleted and unknown channels; members, strangers, an admin."""
