@@ -4,6 +4,9 @@ An access token names a user and a session. A refresh token also names its place
 chain, so that a used one is recognised.
 """
 
+import base64
+import hmac
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +20,7 @@ from flask_jwt_extended import (
 )
 from flask_jwt_extended.exceptions import JWTExtendedException
 
+from core import json
 from core.callers import Claims
 from core.errors import TokenExpiredError, UnauthorizedError
 from core.services.accounts import Login
@@ -24,6 +28,8 @@ from core.services.accounts import Login
 _MAX_CHARS = 4096
 _LATEST_S = 2**40
 _MOST_VERIFIED = 10_000
+# What every token of ours begins with: {"alg":"HS256","typ":"JWT"}.
+_HEAD = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"
 
 
 class Tokens:
@@ -37,6 +43,7 @@ class Tokens:
         self._verified: dict[tuple[str, str], Claims] = {}
         app.config.update(JWT_ALGORITHM="HS256", JWT_COOKIE_CSRF_PROTECT=False)
         JWTManager(app)
+        self._key = str(app.config["JWT_SECRET_KEY"]).encode()
 
     def pair(self, login: Login) -> tuple[str, str]:
         """Make an access token and a refresh token."""
@@ -99,6 +106,9 @@ class Tokens:
     def _decode(self, token: str) -> dict[str, Any]:
         if len(token) > _MAX_CHARS:
             raise UnauthorizedError("The token is not one of ours.")
+        quick = read_usual(token, self._key, time.time())
+        if quick is not None:
+            return quick
         try:
             with self._app.app_context():
                 return dict(decode_token(token))
@@ -106,3 +116,31 @@ class Tokens:
             raise TokenExpiredError("The token has expired.") from None
         except (jwt.PyJWTError, JWTExtendedException, ValueError, KeyError):
             raise UnauthorizedError("The token is not one of ours.") from None
+
+
+def read_usual(token: str, key: bytes, now_s: float) -> dict[str, Any] | None:
+    """Read a token that is in all as ours are, signed and good now; None: let the library judge.
+
+    What is read here the library would read, too, in 0.2 ms. In a storm that is the most of what
+    it takes to let somebody in whose token was not seen before.
+    """
+    signed, _, signature = token.rpartition(".")
+    head, _, body = signed.partition(".")
+    if head != _HEAD or not token.isascii():
+        return None
+    made = base64.urlsafe_b64encode(hmac.digest(key, signed.encode(), "sha256")).rstrip(b"=")
+    if not hmac.compare_digest(made, signature.encode()):
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except ValueError:  # what is no base64, or no JSON
+        return None
+    return claims if isinstance(claims, dict) and _is_good(claims, now_s) else None
+
+
+def _is_good(claims: dict[str, Any], now_s: float) -> bool:
+    times: list[Any] = [claims.get(name) for name in ("iat", "nbf", "exp")]
+    if any(type(at) is not int for at in times) or not isinstance(claims.get("jti"), str):
+        return False
+    since, not_before, until = times
+    return bool(since <= now_s and not_before <= now_s < until)
