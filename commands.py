@@ -121,7 +121,7 @@ def serve(_arguments: argparse.Namespace) -> int:
     from app import create_app, start_background
     from core.store.schema import schema_is_current
     from realtime import green, green_server
-    from realtime.memory import give_big_blocks_back
+    from realtime.memory import give_big_blocks_back, look_for_cycles_seldom
 
     _look_for_redis(settings)
     fanfare = create_app(settings)
@@ -133,6 +133,7 @@ def serve(_arguments: argparse.Namespace) -> int:
         raise CommandError(f"HOST {settings.host}, PORT {settings.port}: {error}") from error
     start_background(fanfare)
     give_big_blocks_back()
+    look_for_cycles_seldom()
     drain = fanfare.get_drain()
     stop = functools.partial(drain.begin_or_hurry, listener)
     green.on_signals({signal.SIGTERM: stop, signal.SIGINT: stop})
@@ -197,7 +198,7 @@ def wsgi_app() -> WsgiApp:
         )
     from app import create_app, start_background
     from core.store.schema import schema_is_current
-    from realtime.memory import give_big_blocks_back
+    from realtime.memory import give_big_blocks_back, look_for_cycles_seldom
 
     # The master has read the file, and given it on as far as it was right.
     settings = load(dotenv=None)
@@ -208,6 +209,7 @@ def wsgi_app() -> WsgiApp:
         print(f"{_NO_TABLES}\nThis worker is not ready until then.", file=sys.stderr)
     start_background(fanfare)
     give_big_blocks_back()
+    look_for_cycles_seldom()
     return WsgiApp(fanfare)
 
 

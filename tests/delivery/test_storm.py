@@ -61,11 +61,20 @@ def at_once(server: Server) -> Iterator[None]:
         os.kill(server.pid, signal.SIGCONT)
 
 
-def statements(server: Server) -> float:
+def metric(server: Server, name: str) -> float:
     with RestClient(server.url) as client:
         lines = client.raw("GET", "/metrics").text.splitlines()
-    (found,) = [line for line in lines if line.startswith("fanfare_db_statements_total ")]
+    (found,) = [line for line in lines if line.startswith(f"{name} ")]
     return float(found.split()[1])
+
+
+def statements(server: Server) -> float:
+    return metric(server, "fanfare_db_statements_total")
+
+
+def looks(server: Server) -> float:
+    """How often the collector of cycles looked at what was new."""
+    return metric(server, 'python_gc_collections_total{generation="0"}')
 
 
 def read(door: websocket.WebSocket, wanted: str) -> Any:
@@ -96,3 +105,12 @@ class TestAStorm:
         assert all(ack["ok"] for ack in acks)
         assert connected - before <= FEW
         assert subscribed - connected <= FEW
+
+    def test_the_collector_does_not_walk_over_who_has_come(self, busy_server, tokens, request):
+        """They stay, so it would find nothing."""
+        before = looks(busy_server)
+        for door, token in zip(request.getfixturevalue("doors"), tokens, strict=True):
+            door.send("40" + json.dumps({"token": token}))
+            read(door, "ready")
+
+        assert looks(busy_server) - before <= 1
