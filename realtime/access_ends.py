@@ -1,6 +1,6 @@
 """What becomes of those whose access ended, at every door that somebody stays connected by."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from core.callers import Caller, Claims
@@ -18,7 +18,10 @@ class Client(Connected, Protocol):
     """Somebody who stays connected and follows streams."""
 
     caller: Caller
-    streams: set[str]
+
+    @property
+    def streams(self) -> Collection[str]:
+        """What it follows."""
 
     def say_goodbye(self, code: str, detail: str, retry: str, retry_after: float = 0) -> None:
         """Say why, and end."""

@@ -5,6 +5,7 @@ and resumes by position.
 """
 
 import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ _log = structlog.get_logger(__name__)
 _GOODBYE_S = 5.0
 # How long a goodbye waits for a client that never stops sending.
 _PATIENCE_S = 3.0
+_FEW_STREAMS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Connection(DirectWatcher):
         "_limits",
         "_patient_until",
         "_presence_bucket",
+        "_streams",
         "_under_way",
         "bucket",
         "caller",
@@ -100,15 +103,16 @@ class Connection(DirectWatcher):
         "is_ending",
         "presence",
         "profile",
-        "streams",
         "timers",
     )
 
-    def __init__(self, carrier: Carrier, caller: Caller, limits: ConnectionLimits) -> None:
+    def __init__(
+        self, carrier: Carrier, caller: Caller, limits: ConnectionLimits, id_: str = ""
+    ) -> None:
         super().__init__()
-        self.id = new_id()
+        self.id = id_ or new_id()
         self.caller = caller
-        self.streams: set[str] = set()
+        self._streams: tuple[str, ...] | set[str] = ()
         # Of those, the ones where it is seen, and sees who comes and goes.
         self.presence: frozenset[str] = _NO_STREAMS
         # Its user's, until it is greeted with it.
@@ -149,6 +153,27 @@ class Connection(DirectWatcher):
             most = max(limits.max_events_per_s, 2 * (limits.max_subscriptions + 1))
             self._presence_bucket = Bucket(limits.max_events_per_s, time.monotonic(), most)
         return self._presence_bucket
+
+    @property
+    def streams(self) -> Collection[str]:
+        """Give what it watches, or asked to watch a moment ago."""
+        return self._streams
+
+    def watch(self, streams: Iterable[str]) -> None:
+        """Note streams that it watches."""
+        if isinstance(self._streams, set):
+            self._streams.update(streams)
+            return
+        # Few are a tuple: the smallest set takes three times as much.
+        names = {*self._streams, *streams}
+        self._streams = names if len(names) > _FEW_STREAMS else tuple(names)
+
+    def unwatch(self, streams: Collection[str]) -> None:
+        """Note that it watches some streams no more."""
+        if isinstance(self._streams, set):
+            self._streams.difference_update(streams)
+        elif streams:
+            self._streams = tuple(name for name in self._streams if name not in streams)
 
     def is_over(self) -> bool:
         """Tell whether nothing more is to be done for it."""

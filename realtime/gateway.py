@@ -25,6 +25,7 @@ from core.errors import (
     UnavailableError,
 )
 from core.events import user_stream
+from core.ids import new_id
 from core.metrics import CONNECTIONS, GREENLETS, SESSIONS
 from core.services.callers import Callers
 from core.services.history import Wish
@@ -109,35 +110,39 @@ class Gateway:
         # Whatever happens here must end in this one exception: for a TypeError the library
         # would call again, without the token.
         try:
-            self._admit(auth, request.sid)  # type: ignore[attr-defined]
+            self._admit_polled(auth, request.sid)  # type: ignore[attr-defined]
         except FanfareError as error:
             raise _refusal(error) from None
         except Exception:  # noqa: BLE001 - see above
             _log.exception("connect failed")
             raise _refusal(InternalError("The server failed.")) from None
 
-    def _admit(self, auth: object, sid: str) -> None:
+    def _admit_polled(self, auth: object, sid: str) -> None:
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         socket = self._server.eio.sockets.get(eio_sid)
         if socket is None:
             raise UnavailableError("The connection is gone.")
-        self.admit(Polled(socket), auth, eio_sid)
+        # Whoever knows the name of such a session could speak in it: it is told to nobody else.
+        self._admit(Polled(socket), auth, eio_sid, new_id())
 
     def admit(self, carrier: Carrier, auth: object, name: str) -> Connection:
-        """Let a client in, under the name of its session.
+        """Let a client in, under the name of its session, which is its connection's id, too.
 
         Raises:
             FanfareError: never anything else.
         """
+        return self._admit(carrier, auth, name, name)
+
+    def _admit(self, carrier: Carrier, auth: object, name: str, id_: str) -> Connection:
         try:
-            return self._try_to_admit(carrier, auth, name)
+            return self._try_to_admit(carrier, auth, name, id_)
         except FanfareError:
             raise
         except Exception:  # noqa: BLE001 - a bug of ours is none of the client's business
             _log.exception("connect failed")
             raise InternalError("The server failed.") from None
 
-    def _try_to_admit(self, carrier: Carrier, auth: object, name: str) -> Connection:
+    def _try_to_admit(self, carrier: Carrier, auth: object, name: str, id_: str) -> Connection:
         claims = self.parts.verify(check(Auth, auth if isinstance(auth, dict) else {}).token)
         caller, profile = self.parts.callers.ask(lambda: self.parts.lookups.admit(claims))
         limits = self.parts.limits
@@ -146,7 +151,10 @@ class Gateway:
         if carrier.is_closed:
             # It went away while we asked the database; nobody would let go of it again.
             raise UnavailableError("The connection is gone.")
-        connection = Connection(carrier, caller, limits.connection)
+        other = self.connections.latest(caller.user_id)
+        # Tabs of one login are one caller: kept once.
+        caller = other.caller if other is not None and other.caller == caller else caller
+        connection = Connection(carrier, caller, limits.connection, id_)
         connection.profile = profile
         self.connections.add(name, connection)
         _log.info("connected", connection=connection.id, user=caller.user_id)
@@ -182,7 +190,7 @@ class Gateway:
     def _greet(self, connection: Connection) -> None:
         own = sys.intern(user_stream(connection.user_id))
         profile, connection.profile = connection.profile, None
-        connection.streams.add(own)
+        connection.watch([own])
         self.parts.presence.arrive(connection)
         self._watch_expiry(connection)
 
@@ -288,7 +296,7 @@ class Gateway:
 
     def end_subscription(self, connection: Connection, stream: str, code: str) -> None:
         """Stop a watcher that lost access, and tell it."""
-        connection.streams.discard(stream)
+        connection.unwatch([stream])
         self.parts.node.unsubscribe(connection, stream)
         self.leave_presence(connection, stream)
         connection.emit("unsubscribed", {"stream": stream, "code": code})

@@ -129,6 +129,34 @@ def _hub() -> Any:
     return eventlet.hubs.get_hub()
 
 
+class _Listener:
+    """What the loop keeps for a descriptor that is watched: one for each connection, so small.
+
+    Eventlet's own has a dict, and holds the greenlet that it was made in with all that hangs on
+    that.
+    """
+
+    __slots__ = ("cb", "evtype", "fileno", "spent")
+
+    mark_as_closed = None
+
+    def __init__(self, kind: str, descriptor: int, call: Callable[[int], object], *_more: object):
+        self.evtype, self.fileno, self.cb = kind, descriptor, call
+        self.spent = False
+
+    @property
+    def greenlet(self) -> greenlet.greenlet:
+        """Give whom the loop would wake if the descriptor were somebody else's by now."""
+        return _hub().greenlet
+
+    def tb(self, _error: Exception) -> None:
+        """Hear of that."""
+
+    def defang(self) -> None:
+        """Be called no more."""
+        self.cb, self.spent = bool, True
+
+
 def watch_readable(descriptor: int, call: Callable[[int], object]) -> Any:
     """Call something whenever there is something to read, in the loop itself; see `unwatch`."""
     return _watch(eventlet.hubs.hub.READ, descriptor, call)
@@ -141,10 +169,11 @@ def watch_writable(descriptor: int, call: Callable[[int], object]) -> Any:
 
 def _watch(kind: str, descriptor: int, call: Callable[[int], object]) -> Any:
     hub = _hub()
-    listener = hub.add(kind, descriptor, call, bool, None)
-    # It would hold the greenlet that it was made in, and all that hangs on that.
-    listener.greenlet = hub.greenlet
-    return listener
+    usual, hub.lclass = hub.lclass, _Listener
+    try:
+        return hub.add(kind, descriptor, call, None, None)
+    finally:
+        hub.lclass = usual
 
 
 def unwatch(listener: Any) -> None:

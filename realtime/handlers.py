@@ -78,16 +78,17 @@ def _watch(
     wanted = {names[asked] for asked in present if asked in names}
     _take_presence(connection, len(wanted))
     # One text for all who watch it.
-    connection.streams.update(map(sys.intern, names.values()))
+    connection.watch(map(sys.intern, names.values()))
     by_name = {name: wishes[asked] for asked, name in names.items()}
     watched: set[str] = set()
     rosters: dict[str, Roster | None] = {}
 
     def prepare(streams: list[str]) -> None:
         shown = [stream for stream in streams if stream in wanted]
-        connection.presence |= frozenset(shown)
-        connection.presence_bucket.give_back(len(wanted) - len(shown))
+        if len(shown) < len(wanted):
+            connection.presence_bucket.give_back(len(wanted) - len(shown))
         if shown:
+            connection.presence |= frozenset(shown)
             rosters.update(gateway.parts.presence.enter(connection.id, shown))
 
     def on_outcomes(outcomes: dict[str, Outcome]) -> None:
@@ -97,7 +98,7 @@ def _watch(
     try:
         gateway.parts.node.subscribe(connection, by_name, limit, on_outcomes, prepare=prepare)
     finally:
-        connection.streams.difference_update(by_name.keys() - watched)
+        connection.unwatch(by_name.keys() - watched)
         for stream in by_name.keys() - (rosters.keys() & watched):
             gateway.leave_presence(connection, stream)
 
@@ -111,6 +112,8 @@ def _check_presence(wishes: Mapping[str, Wish], present: set[str]) -> None:
 
 
 def _take_presence(connection: Connection, streams: int) -> None:
+    if not streams:
+        return
     wait_s = connection.presence_bucket.take(time.monotonic(), streams)
     if wait_s:
         raise RateLimitedError("Too much presence.", math.ceil(wait_s * 1000) / 1000)
@@ -119,7 +122,7 @@ def _take_presence(connection: Connection, streams: int) -> None:
 def _check_room(gateway: Gateway, connection: Connection, wanted: set[str]) -> None:
     # The own stream comes on top: nobody asked for it.
     most = gateway.parts.limits.connection.max_subscriptions + 1
-    if len(connection.streams | wanted) > most:
+    if len(wanted.union(connection.streams)) > most:
         raise TooManySubscriptionsError(f"A connection may watch {most - 1} streams.")
 
 
@@ -148,7 +151,7 @@ def _unsubscribe(
         raise ForbiddenError("Every connection watches its user's own stream.")
     if stream not in connection.streams:
         raise NotFoundError("You do not watch this stream.")
-    connection.streams.discard(stream)
+    connection.unwatch([stream])
     gateway.parts.node.unsubscribe(connection, stream)
     gateway.leave_presence(connection, stream)
     return {}

@@ -204,19 +204,17 @@ class Node:
 
     def _hold(self, stream: str, watcher: Watcher) -> None:
         if stream not in self._tracks:
-            self._tracks[stream] = self._new_track(stream)
+            self._tracks[stream] = Track(
+                stream, self._deliver, self._budget, self._limits.tail_events
+            )
             self._bus.join(stream)
             STREAMS.set(len(self._tracks))
         self._tracks[stream].idle_since = None
         self.hub.hold(stream, watcher)
 
-    def _new_track(self, stream: str) -> Track:
-        def deliver(offset: int, body: bytes) -> None:
-            frame = Frame("event", body, stream, Position(offset, track.epoch))
-            self.hub.fan_out(stream, offset, frame)
-
-        track = Track(stream, deliver, self._budget, self._limits.tail_events)
-        return track
+    def _deliver(self, track: Track, offset: int, body: bytes) -> None:
+        frame = Frame("event", body, track.stream, Position(offset, track.epoch))
+        self.hub.fan_out(track.stream, offset, frame)
 
     def _outcomes(self, wishes: Mapping[str, Wish], limit: int) -> dict[str, Outcome]:
         budget = self._limits.page_bytes

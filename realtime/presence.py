@@ -7,7 +7,7 @@ is shown for a short grace more, so a reconnect is seen by nobody.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -19,11 +19,11 @@ from core.metrics import PRESENCE_SWEPT, PRESENT
 from core.times import now_ms, rfc3339_or_none, to_rfc3339
 from realtime import green
 from realtime.hub import Watcher
+from realtime.presence_place import Guest, Place
 from realtime.presence_store import Change, Entry, PresenceStore, Roster, Write
 
 _log = structlog.get_logger(__name__)
 
-DEFAULT_STATUS = "online"
 _WRITTEN_AT_ONCE = 200
 # Beyond it those who dropped out first leave without the rest of their grace.
 _MOST_LEAVING = 10_000
@@ -41,30 +41,6 @@ class PresenceLimits:
     lease_s: float = 15
     grace_s: float = 3
     roster_most: int = 200
-
-
-class Guest(Watcher, Protocol):
-    """A connection, as far as presence goes."""
-
-    @property
-    def id(self) -> str:
-        """The connection's id."""
-
-    @property
-    def session_id(self) -> str:
-        """The login session: one device."""
-
-
-@dataclass(slots=True)
-class _Place:
-    """Where one connection is present. `streams` tells since when."""
-
-    guest: Guest
-    session_id: str
-    at_ms: int
-    status: str = DEFAULT_STATUS
-    is_leaving: bool = False
-    streams: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +77,7 @@ class Presence:
         self._clock = clock
         self._spawn = spawn
         self._turn = green.make_lock()
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         # How many connections of a user are in a stream here.
         self._pairs: dict[tuple[str, str], int] = {}
         self._todo: dict[tuple[str, str], _Todo] = {}
@@ -118,9 +94,8 @@ class Presence:
 
     def arrive(self, guest: Guest) -> None:
         """Show a new connection, in its user's own stream. Does not wait."""
-        place = _Place(guest, guest.session_id, self._clock())
-        self._places[guest.id] = place
-        self._put(place, user_stream(guest.user_id))
+        place = self._places[guest.id] = Place.of(guest, self._clock())
+        self._put(place, place.own, place.at_ms)
         self._settle_soon()
 
     def enter(self, connection_id: str, streams: Iterable[str]) -> dict[str, Roster | None]:
@@ -130,7 +105,7 @@ class Presence:
         if place is None or place.is_leaving:
             return found  # It ended meanwhile: nobody would take it out again.
         for stream in found:
-            self._put(place, stream)
+            self._put(place, stream, self._clock())
         try:
             self._settle([(stream, connection_id) for stream in found])
             rosters = self._store.rosters(list(found), self._limits.roster_most)
@@ -150,10 +125,11 @@ class Presence:
         if place is None or place.is_leaving:
             return
         place.status, place.at_ms = status, max(self._clock(), place.at_ms + 1)
-        for stream in place.streams:
+        streams = place.streams()
+        for stream in streams:
             self._want(place, stream)
         try:
-            self._settle([(stream, connection_id) for stream in place.streams])
+            self._settle([(stream, connection_id) for stream in streams])
         except UnavailableError:
             pass  # It is remembered, and written once the store is back.
 
@@ -173,19 +149,19 @@ class Presence:
         while len(self._leaving) > _MOST_LEAVING:
             self._depart(self._leaving.popleft()[1])
 
-    def _put(self, place: _Place, stream: str) -> None:
-        if stream not in place.streams:
-            place.streams[stream] = self._clock()
+    def _put(self, place: Place, stream: str, at_ms: int) -> None:
+        if place.since(stream) is None:
+            place.put(stream, at_ms)
             pair = (stream, place.guest.user_id)
             self._pairs[pair] = self._pairs.get(pair, 0) + 1
             PRESENT.inc()
         self._want(place, stream)
 
-    def _drop(self, place: _Place, stream: str) -> bool:
-        if stream not in place.streams:
+    def _drop(self, place: Place, stream: str) -> bool:
+        if place.since(stream) is None:
             return False
         self._want(place, stream, leaves=True)
-        del place.streams[stream]
+        place.drop(stream)
         pair = (stream, place.guest.user_id)
         self._pairs[pair] -= 1
         if not self._pairs[pair]:
@@ -196,13 +172,13 @@ class Presence:
     def _depart(self, connection_id: str) -> None:
         place = self._places.pop(connection_id, None)
         if place is not None:
-            for stream in list(place.streams):
+            for stream in place.streams():
                 self._drop(place, stream)
 
     # Writing.
 
     def _want(
-        self, place: _Place, stream: str, *, leaves: bool = False, quiet: bool = False
+        self, place: Place, stream: str, *, leaves: bool = False, quiet: bool = False
     ) -> None:
         guest = place.guest
         entry = Entry(
@@ -211,7 +187,7 @@ class Presence:
             guest.id,
             place.session_id,
             place.status,
-            place.streams[stream],
+            place.since(stream) or 0,
             place.at_ms,
         )
         # In place of what was still to be done for it, and behind all else.
@@ -349,7 +325,7 @@ class Presence:
 
     def _enter_again(self) -> None:
         for place in self._places.values():
-            for stream in place.streams:
+            for stream in place.streams():
                 waiting = self._todo.get((stream, place.guest.id))
                 if waiting is None:
                     self._want(place, stream, quiet=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from core.positions import Position
 
-Deliver = Callable[[int, bytes], None]
+Deliver = Callable[["Track", int, bytes], None]
 
 # Hints that come before the one that they follow wait here; beyond it the log is read anyway.
 _MOST_EARLY = 256
@@ -44,8 +44,9 @@ class Track:
         self.started_at = 0
         self.repairing = False
         self.idle_since: float | None = None
-        self._early: dict[int, tuple[str, bytes]] = {}
-        self._tail: deque[bytes] = deque()
+        # Made when there is something to keep: most streams are users' own, and say little.
+        self._early: dict[int, tuple[str, bytes]] | None = None
+        self._tail: deque[bytes] | None = None
         self._tail_events = tail_events
         self._budget = budget
 
@@ -58,7 +59,7 @@ class Track:
     def restart(self, at: Position) -> None:
         """Begin again at another place: the numbering changed, or a part of it is gone."""
         self.forget_tail()
-        self._early.clear()
+        self._early = None
         self.epoch, self.top, self.started_at = at.epoch, at.offset, at.offset
 
     def offer(self, epoch: str, offset: int, json: bytes) -> bool:
@@ -77,22 +78,26 @@ class Track:
         return True
 
     def _keep_early(self, epoch: str, offset: int, json: bytes) -> None:
+        if self._early is None:
+            self._early = {}
         if len(self._early) < _MOST_EARLY:
             self._early[offset] = (epoch, json)
 
     def _drain(self) -> None:
-        while self._early and self.top is not None:
+        if self._early is None or self.top is None:
+            return
+        while self._early:
             epoch, json = self._early.pop(self.top + 1, ("", b""))
             if epoch != self.epoch:
                 break
             self._advance(self.top + 1, json)
-        top = self.top or 0
-        self._early = {offset: kept for offset, kept in self._early.items() if offset > top}
+        early, top = (self._early or {}).items(), self.top
+        self._early = {offset: kept for offset, kept in early if offset > top} or None
 
     def _advance(self, offset: int, json: bytes) -> None:
         self.top = offset
         self._remember(json)
-        self.deliver(offset, json)
+        self.deliver(self, offset, json)
 
     def reaches(self, at: Position) -> bool:
         """Tell whether all after a position was, or will be, delivered here."""
@@ -104,22 +109,25 @@ class Track:
         return bool(self._early) and self.top is not None
 
     def _remember(self, json: bytes) -> None:
-        self._tail.append(json)
+        tail = self._tail
+        if tail is None:
+            tail = self._tail = deque()
+        tail.append(json)
         self._budget.left -= len(json)
-        while len(self._tail) > self._tail_events or (self._budget.left < 0 and self._tail):
-            self._budget.left += len(self._tail.popleft())
+        while len(tail) > self._tail_events or (self._budget.left < 0 and tail):
+            self._budget.left += len(tail.popleft())
 
     def forget_tail(self) -> None:
         """Give the memory of the tail back."""
-        self._budget.left += sum(map(len, self._tail))
-        self._tail.clear()
+        self._budget.left += sum(map(len, self._tail or ()))
+        self._tail = None
 
     def tail_after(self, after: Position, limit: int, max_bytes: int) -> list[bytes] | None:
         """Give what came after a position, if it is all in memory and within the limits."""
         if self.top is None or after.epoch != self.epoch:
             return None
-        missing = self.top - after.offset
-        if not 0 <= missing <= min(len(self._tail), limit):
+        missing, tail = self.top - after.offset, self._tail or ()
+        if not 0 <= missing <= min(len(tail), limit):
             return None
-        found = [self._tail[index] for index in range(len(self._tail) - missing, len(self._tail))]
+        found = [tail[index] for index in range(len(tail) - missing, len(tail))]
         return found if sum(map(len, found)) <= max_bytes else None

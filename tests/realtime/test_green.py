@@ -1,6 +1,7 @@
 """Greenlets that are used again: each piece of work is done once, and nothing is held by them."""
 
 import gc
+import socket
 import weakref
 
 import eventlet
@@ -94,3 +95,73 @@ class TestRun:
             settle()
 
         assert len(green._idle) <= 1
+
+
+class TestWatching:
+    def test_what_can_be_read_is_told_until_nobody_wants_to_know(self):
+        ours, theirs = socket.socketpair()
+        told: list[int] = []
+
+        def read(descriptor: int) -> None:
+            told.append(descriptor)
+            ours.recv(10)
+
+        with ours, theirs:
+            listener = green.watch_readable(ours.fileno(), read)
+            theirs.send(b"x")
+            settle()
+            green.unwatch(listener)
+            theirs.send(b"x")
+            settle()
+
+            assert told == [ours.fileno()]
+
+    def test_it_holds_nothing_but_the_call(self):
+        """There is one for each connection; and a greenlet would hold all that hangs on it."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            greenlet = eventlet.spawn(green.watch_readable, ours.fileno(), ours.recv)
+            listener = greenlet.wait()
+            held = gc.get_referents(listener)
+            green.unwatch(listener)
+
+        assert not hasattr(listener, "__dict__")
+        assert [one for one in held if isinstance(one, eventlet.greenlet.greenlet)] == []
+
+    def test_a_descriptor_that_is_somebody_elses_by_now_is_watched_no_more(self):
+        """The loop is told so where a new file has a number that it still watches."""
+        ours, theirs = socket.socketpair()
+        told: list[int] = []
+        with ours, theirs:
+            listener = green.watch_readable(ours.fileno(), told.append)
+            eventlet.hubs.notify_opened(ours.fileno())
+            theirs.send(b"x")
+            settle()
+            green.unwatch(listener)
+            again = green.watch_readable(ours.fileno(), told.append)
+            while not told:
+                eventlet.sleep(0)
+            green.unwatch(again)
+
+            assert listener.spent
+            assert told == [ours.fileno()]
+
+    def test_others_of_the_loop_are_as_they_were(self):
+        """They wait for a greenlet, and are woken with an error where the file was closed."""
+        ours, theirs = socket.socketpair()
+
+        def wait() -> Exception | None:
+            try:
+                eventlet.hubs.trampoline(ours, read=True)
+            except eventlet.hubs.IOClosed as error:
+                return error
+            return None
+
+        with ours, theirs:
+            green.unwatch(green.watch_readable(ours.fileno(), print))
+            waiter = eventlet.spawn(wait)
+            settle()
+            eventlet.hubs.notify_opened(ours.fileno())
+            settle()
+
+            assert isinstance(waiter.wait(), eventlet.hubs.IOClosed)

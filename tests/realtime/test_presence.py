@@ -227,6 +227,28 @@ class TestAway:
         assert seen_before == {"ada"}
         assert other.people().keys() == {"ada", "ben"}
 
+    def test_who_is_in_no_channel_takes_no_dict(self, node):
+        """There is a place for each connection, and most are in none."""
+        tab = Tab("1", "ada")
+        node.presence.arrive(tab)
+        settle(node)
+        (place,) = node.presence._places.values()
+        before = place.others
+        node.presence.enter("1", [STREAM])
+        within = place.streams()
+        node.presence.leave("1", STREAM)
+
+        assert (before, place.others) == (None, None)
+        assert within == ["user:ada", STREAM]
+        assert place.streams() == ["user:ada"]
+
+    def test_the_places_of_one_user_share_its_streams_name(self, node):
+        for number in range(2):
+            node.presence.arrive(Tab(str(number), "ada"))
+        first, second = node.presence._places.values()
+
+        assert first.own is second.own
+
     def test_what_waits_for_a_store_that_is_away_has_a_bound(self, node):
         node.store.is_away = True
         for number in range(3000):
