@@ -8,6 +8,7 @@ refused connect, which stock clients hand to their `connect_error`.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
@@ -28,7 +29,8 @@ _ELSEWHERE = (
 # Engine.IO takes all that begins so, and `/socket.io/../x` too: past the limits of a proxy.
 _PATH = "/socket.io/"
 _USUAL_START = b"GET /socket.io/?"
-_USUAL_HEADER = re.compile(r"([A-Za-z0-9-]+):[ \t]*([ -~]*?)[ \t]*")
+_USUAL_LINES = re.compile(rb"(?:[ -~]+\r\n)+\r\n")
+_USUAL_NAME = re.compile(r"[A-Za-z0-9-]+")
 _STATUS = {
     "bad_request": "400 Bad Request",
     "not_found": "404 Not Found",
@@ -116,7 +118,7 @@ class QuickHandshakes:
         return greeting
 
     def _judge_environ(self, environ: dict[str, Any], _start_response: object) -> bytes | None:
-        asked = parse_qs(environ["QUERY_STRING"])
+        asked = _read_query(environ["QUERY_STRING"])
         if _transport(asked) != "websocket" or "sid" in asked:
             return None
         if _judge(asked, self._terms) or _judge_origin(environ, self._terms.origins):
@@ -131,12 +133,9 @@ class QuickHandshakes:
 
 def read_usual_head(head: bytes) -> dict[str, Any] | None:
     """Read a request for a WebSocket of Engine.IO that is just a head; None: look closer."""
-    if not head.startswith(_USUAL_START) or not head.endswith(b"\r\n\r\n"):
+    if not head.startswith(_USUAL_START) or not _USUAL_LINES.fullmatch(head):
         return None
-    try:
-        target, *lines = head[4:-4].decode("ascii").split("\r\n")
-    except UnicodeDecodeError:
-        return None
+    target, *lines = head[4:-4].decode("ascii").split("\r\n")
     address, _, version = target.partition(" ")
     path, _, query = address.partition("?")
     if path != _PATH or version != "HTTP/1.1":
@@ -148,14 +147,26 @@ def read_usual_head(head: bytes) -> dict[str, Any] | None:
         "wsgi.url_scheme": "http",
     }
     for line in lines:
-        header = _USUAL_HEADER.fullmatch(line)
-        name = "HTTP_" + header[1].upper().replace("-", "_") if header else ""
-        if header is None or name in environ:
+        name, colon, value = line.partition(":")
+        key = _environ_name(name)
+        if not key or not colon or key in environ:
             return None
-        environ[name] = header[2]
+        environ[key] = value.strip(" ")
     if "HTTP_HOST" not in environ or "HTTP_CONTENT_LENGTH" in environ:
         return None
     return environ
+
+
+# Clients of one kind ask alike: each address and name is read once, as long as it is remembered.
+_read_query = lru_cache(maxsize=256)(parse_qs)
+
+
+@lru_cache(maxsize=256)
+def _environ_name(header: str) -> str:
+    """Give a header's name as WSGI has it; empty where it is no usual one."""
+    if not _USUAL_NAME.fullmatch(header):
+        return ""
+    return "HTTP_" + header.upper().replace("-", "_")
 
 
 def _transport(asked: dict[str, list[str]]) -> str:
