@@ -10,10 +10,13 @@ from api.respond import (
     created,
     empty,
     expect,
+    has_tag,
+    not_modified,
     ok,
     page,
     page_request,
-    with_digest,
+    tag_of,
+    tagged,
     with_position,
     with_version,
 )
@@ -28,7 +31,7 @@ from core.errors import (
     UnavailableError,
 )
 from core.events import channel_stream
-from core.services import channels, history, members, reads
+from core.services import channels, members, reads, snapshots
 from core.store.channels import channel_json
 
 api = Api("channels")
@@ -127,8 +130,10 @@ def delete_channel(caller: Caller, channel: str) -> Response:
 )
 def sync_channel(caller: Caller, channel: str, query: schemas.SyncQuery) -> Response:
     """Read a snapshot, and the position that it is true at; and who is present just now."""
-    found = history.sync(parts().db, caller, channel, query.messages)
-    return with_digest(ok({**found, "presence": _present(found["channel"]["id"])}))
+    found = snapshots.sync(parts().db, parts().pages, caller, channel, query.messages)
+    own = found.own_json(_present(found.channel_id))
+    tag = tag_of(found.name, found.version, own.decode())
+    return not_modified(tag) if has_tag(tag) else tagged(found.whole(own), tag)
 
 
 def _present(channel_id: str) -> dict[str, Any] | None:

@@ -7,14 +7,15 @@ from api.parts import parts
 from api.respond import (
     created,
     expect,
-    has_version,
+    has_tag,
     is_first_page,
     name_page,
     not_modified,
     ok,
     page_body,
     page_request,
-    versioned_page,
+    tag_of,
+    tagged,
     with_position,
     with_version,
 )
@@ -74,8 +75,9 @@ def list_messages(caller: Caller, channel: str, query: schemas.MessageQuery) -> 
         parts().limits.take("search", caller.user_id)
     channel_id, version = messages.get_version(parts().db, caller, channel)
     name = name_page(channel_id, query)
-    if has_version(name, version):
-        return not_modified()
+    tag = tag_of(name, version)
+    if has_tag(tag):
+        return not_modified(tag)
     body = parts().pages.find(name, version)
     if body is None:
         # Read after its version: at worst it is newer than its version says, never older.
@@ -83,7 +85,7 @@ def list_messages(caller: Caller, channel: str, query: schemas.MessageQuery) -> 
         body = page_body(found, query)
         if is_first_page(query):
             parts().pages.keep(name, version, body)
-    return versioned_page(body, name, version)
+    return tagged(body, tag)
 
 
 def _filter(query: schemas.MessageQuery) -> messages.MessageFilter:

@@ -102,26 +102,28 @@ def is_first_page(query: Any) -> bool:
     return bool(query.model_fields_set <= {"limit", "sort"})
 
 
-def _page_tag(name: str, version: str) -> str:
-    return hashlib.blake2b(f"{name} {version}".encode(), digest_size=12).hexdigest()
+def tag_of(*told: str) -> str:
+    """Make the ETag of what these texts tell apart from all else."""
+    return hashlib.blake2b("\n".join(told).encode(), digest_size=12).hexdigest()
 
 
-def has_version(name: str, version: str) -> bool:
-    """Tell whether the client has this version of a page already."""
-    return request.if_none_match.contains_weak(_page_tag(name, version))
+def has_tag(tag: str) -> bool:
+    """Tell whether the client has what has this tag already."""
+    return request.if_none_match.contains_weak(tag)
 
 
-def not_modified() -> Response:
+def not_modified(tag: str) -> Response:
     """Answer that the client has it already."""
-    return Response(status=304, headers={"Cache-Control": "private, no-cache"})
+    return Response(status=304, headers=_headers(tag))
 
 
-def versioned_page(body: bytes, name: str, version: str) -> Response:
-    """Answer with a page that has a version."""
-    response = Response(body, mimetype="application/json")
-    response.headers["ETag"] = f'"{_page_tag(name, version)}"'
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
+def tagged(body: bytes, tag: str) -> Response:
+    """Answer with JSON that has an ETag."""
+    return Response(body, mimetype="application/json", headers=_headers(tag))
+
+
+def _headers(tag: str) -> dict[str, str]:
+    return {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
 
 
 def _listing(query: Any) -> str:

@@ -1,4 +1,4 @@
-"""Reading the log: pages of it, and the snapshot that a client starts from."""
+"""Reading the log: pages of it, and where streams stand."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,14 +7,12 @@ from sqlalchemy import Connection
 
 from core.callers import Caller
 from core.events import Event
-from core.pages import Json, PageRequest
 from core.positions import Place, Position, Reset, StreamState, judge_resume
 from core.services import access
 from core.services.batch import Batch
-from core.store import channels, log, messages
+from core.store import log
 from core.store.database import Database
 
-SYNC_MEMBERS = 200
 # What one page of events may weigh: well under what may be queued for one connection.
 MAX_PAGE_BYTES = 512 * 1024
 
@@ -128,29 +126,3 @@ def _start(wish: Wish, state: StreamState) -> Position:
     if wish.after is not None:
         return wish.after
     return Position(max(state.trimmed, state.top - wish.history), state.epoch)
-
-
-def sync(db: Database, caller: Caller, ref: str, message_count: int) -> Json:
-    """Give a channel as it is at one position, all read in one transaction.
-
-    Raises:
-        NotFoundError.
-    """
-    with db.snapshot() as conn:
-        found = access.readable(conn, caller, ref)
-        state = log.get_state(conn, found.stream)
-        members = channels.list_members(conn, found.id, PageRequest(SYNC_MEMBERS))
-        newest = messages.list_page(conn, found.id, PageRequest(message_count))
-        mine = channels.find_member(conn, found.id, caller.user_id)
-        read_offset = channels.read_offset(conn, found.id, caller.user_id)
-        return {
-            "channel": channels.channel_json(found.channel),
-            "membership": None if mine is None else channels.member_json(mine),
-            "members": members.items,
-            "member_count": channels.count_members(conn, found.id),
-            "messages": newest.items[::-1],
-            "presence": None,
-            "read_offset": read_offset,
-            "unread": channels.count_unread(conn, found.id, caller.user_id, read_offset),
-            "position": state.position.as_json(),
-        }

@@ -96,6 +96,14 @@ def find_access_at(conn: Connection, ref: str, user_id: str) -> Any:
     return conn.execute(query, {"ref": ref, "caller": user_id}).one_or_none()
 
 
+_BY_ID = select(channels).where(channels.c.id == bindparam("channel"))
+
+
+def get_channel(conn: Connection, channel_id: str) -> Row[Any]:
+    """Read a channel that is known to be there."""
+    return conn.execute(_BY_ID, {"channel": channel_id}).one()
+
+
 _IDS = select(channels.c.slug, channels.c.id).where(
     channels.c.slug.in_(bindparam("slugs", expanding=True)), channels.c.deleted_ms.is_(None)
 )
@@ -210,7 +218,7 @@ def _mine(user_id: str) -> Select[Any]:
             members.c.role,
             members.c.joined_ms,
             func.coalesce(reads.c.offset, 0).label("read_offset"),
-            _unread(channels.c.id, user_id, func.coalesce(reads.c.offset, 0)).label("unread"),
+            unread_after(channels.c.id, user_id, func.coalesce(reads.c.offset, 0)).label("unread"),
             streams.c.top,
             streams.c.epoch,
         )
@@ -235,7 +243,8 @@ def _mine_json(row: Row[Any]) -> Json:
     }
 
 
-def _unread(channel_id: Any, user_id: Any, offset: Any) -> Any:
+def unread_after(channel_id: Any, user_id: Any, offset: Any) -> Any:
+    """Make the count, up to UNREAD_CAP, of others' messages after an offset: part of a query."""
     first = (
         select(messages.c.offset)
         .where(
@@ -251,7 +260,7 @@ def _unread(channel_id: Any, user_id: Any, offset: Any) -> Any:
 
 
 _COUNT_UNREAD = select(
-    _unread(bindparam("channel"), bindparam("user", type_=String), bindparam("offset"))
+    unread_after(bindparam("channel"), bindparam("user", type_=String), bindparam("offset"))
 )
 
 

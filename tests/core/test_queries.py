@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, update
 
+from api.cache import PageCache
 from core.callers import Claims
 from core.errors import TokenRevokedError
 from core.pages import PageRequest
@@ -18,6 +19,7 @@ from core.services import (
     notifications,
     publish,
     reads,
+    snapshots,
     users,
 )
 from core.services.history import Wish
@@ -100,7 +102,7 @@ class World:
             "notifications": lambda: notifications.list_notifications(db, ada, PAGE, **inbox),
             "unread": lambda: notifications.count_unread(db, ada),
             "sessions": lambda: accounts.list_sessions(db, ada, PAGE),
-            "sync": lambda: history.sync(db, ada, self.id, 50),
+            "sync": lambda: snapshots.sync(db, PageCache(0), ada, self.id, 50),
             "events": lambda: history.read_channel(db, ada, self.id, 0, None, 60),
             "resume": lambda: self._resume(names),
             "tops": lambda: history.LogReader(db).tops(names),
@@ -285,7 +287,7 @@ class TestCounting:
         with world.db.write() as write:
             write.conn.execute(insert(models.messages), rows)
             write.conn.execute(update(models.streams).values(top=2_000))
-        before = history.sync(world.db, world.ada, world.id, 1)["unread"]
+        before = snapshots.sync(world.db, PageCache(0), world.ada, world.id, 1).own["unread"]
         after = reads.mark(world.db, world.ada, world.id, 1_000)
 
         assert before == 1_000

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 import app
-from core.services import accounts, callers, history, notifications
+from core.services import accounts, callers, history, notifications, snapshots
 from core.store import channels
 from realtime import connection, node, track
 from tests.docs.pages import read, rows
@@ -25,12 +25,12 @@ SENTENCES = {
         f"hints that came early, at most {track._MOST_EARLY}",
         f"by force after {connection._GOODBYE_S:g} seconds",
         f"pages end at {history.MAX_PAGE_BYTES // 1024} KiB",
-        f"kept as it was sent ({app._PAGE_CACHE_BYTES // MIB} MiB in all)",
+        f"(`api/cache.py`, {app._PAGE_CACHE_BYTES // MIB} MiB together)",
     ],
     "docs/protocol.md": [
         f"A page ends at {history.MAX_PAGE_BYTES // 1024} KiB",
         f"and stops at {channels.UNREAD_CAP}",
-        f"at most {history.SYNC_MEMBERS} members",
+        f"at most {snapshots.SYNC_MEMBERS} members",
         f"at most {notifications.MAX_MARKED} in one call",
         f"within {accounts.TICKET_TTL_S} seconds",
     ],
