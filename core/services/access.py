@@ -11,6 +11,7 @@ from core.callers import Caller
 from core.errors import FanfareError, ForbiddenError, NotFoundError
 from core.events import channel_stream, user_stream
 from core.store import channels, log
+from core.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def readable(conn: Connection, caller: Caller, ref: str) -> Access:
     raise NotFoundError("There is no such channel.")
 
 
-def version_of(conn: Connection, caller: Caller, ref: str) -> tuple[str, str]:
+def version_of(db: Database, caller: Caller, ref: str) -> tuple[str, str]:
     """Give the id of a channel that the caller may read, and the version of all that is in it.
 
     Every change is an event, so the place where the stream stands is a version of everything.
@@ -53,7 +54,7 @@ def version_of(conn: Connection, caller: Caller, ref: str) -> tuple[str, str]:
     Raises:
         NotFoundError: there is none, or it is none of the caller's business.
     """
-    row = channels.find_access_at(conn, ref, caller.user_id)
+    row = channels.find_access_at(db, ref, caller.user_id)
     role = effective_role(caller, row.kind, row.role) if row is not None else None
     if row is None or not permissions.may_read(row.kind, role):
         raise NotFoundError("There is no such channel.")

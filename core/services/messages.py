@@ -144,8 +144,7 @@ def get_version(db: Database, caller: Caller, ref: str) -> tuple[str, str]:
     Raises:
         NotFoundError.
     """
-    with db.read() as conn:
-        return access.version_of(conn, caller, ref)
+    return access.version_of(db, caller, ref)
 
 
 def list_messages(

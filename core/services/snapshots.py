@@ -57,22 +57,20 @@ def sync(db: Database, kept: Kept, caller: Caller, ref: str, message_count: int)
     Raises:
         NotFoundError.
     """
-    with db.read() as conn:
-        found = _head(conn, caller, ref)
+    found = _judged(caller, heads.fetch(db, ref, caller.user_id))
     name, version = _name(found, message_count)
     shared = kept.find(name, version)
     if shared is None:
         # Anew, and all of one moment.
         with db.snapshot() as conn:
-            found = _head(conn, caller, ref)
+            found = _judged(caller, heads.find(conn, ref, caller.user_id))
             shared = _shared(conn, found.id, message_count)
         name, version = _name(found, message_count)
         kept.keep(name, version, shared)
     return Snapshot(found.id, name, version, shared, _own(found, caller))
 
 
-def _head(conn: Connection, caller: Caller, ref: str) -> Any:
-    found = heads.find(conn, ref, caller.user_id)
+def _judged(caller: Caller, found: Any) -> Any:
     if found is not None:
         role = access.effective_role(caller, found.kind, found.role)
         if permissions.may_read(found.kind, role):

@@ -6,7 +6,7 @@ emit what is not committed, nor forget to emit what is. `write_together()` share
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from core.errors import FanfareError, UnavailableError
 from core.events import Control, Event
 from core.metrics import DB_STATEMENTS, ROUNDS
+from core.store.quick import Form, Quick
 from core.store.rounds import Rounds
 
 # How long a writer waits for SQLite's lock.
@@ -115,6 +116,46 @@ class Database:
         """Read; each statement sees what is committed when it runs."""
         with _translated(), self._single.connect() as conn:
             yield conn
+
+    def fetch(self, quick: Quick, parameters: Mapping[str, Any]) -> list[Any]:
+        """Read the rows of one query, of one moment: the way for what is asked all the time."""
+        form = quick.form(self._single.dialect)
+        driver = self._single.dialect.loaded_dbapi
+        with _translated():
+            try:
+                found = self._fetch(form, form.bind(parameters))
+            except (driver.OperationalError, driver.InterfaceError) as error:
+                raise UnavailableError("The database does not answer. Try again.") from error
+            if found is None:
+                # The usual way: it knows what to do with the others of a pool that broke.
+                with self._single.connect() as conn:
+                    found = list(conn.execute(quick.query, dict(parameters)))
+        return found
+
+    def _fetch(self, form: Form, bound: Any) -> list[Any] | None:
+        """Give the rows; None: the connection was broken."""
+        conn = self._single.pool.connect()
+        try:
+            cursor = conn.cursor()
+            for tell in self._single.dispatch.before_cursor_execute:
+                tell(None, cursor, form.text, bound, None, False)
+            cursor.execute(form.text, bound)
+            rows = cursor.fetchall()
+        except BaseException as error:
+            is_broken = self._is_broken(error, conn.dbapi_connection)
+            # Who is killed while waiting leaves an answer on the line, which is nobody else's.
+            conn.invalidate(error)
+            if is_broken:
+                return None
+            raise
+        conn.close()
+        return [form.make_row(row) for row in rows]
+
+    def _is_broken(self, error: BaseException, connection: Any) -> bool:
+        dialect = self._single.dialect
+        if not isinstance(error, dialect.loaded_dbapi.Error):
+            return False
+        return bool(dialect.is_disconnect(error, connection, None))
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
