@@ -12,7 +12,7 @@ from typing import Any
 from core import json
 from core.ids import new_id
 
-_LENGTH = re.compile(r"[0-9]{1,18}")
+LENGTH = re.compile(r"[0-9]{1,18}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LONGEST_CHUNK_HEAD = 1024
 
@@ -26,7 +26,7 @@ def find_fault(headers: Message) -> str | None:
             return "A header is malformed."
     lengths = headers.get_all("Content-Length", [])
     codings = headers.get_all("Transfer-Encoding", [])
-    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
+    if len(lengths) > 1 or (lengths and not LENGTH.fullmatch(lengths[0])):
         return "Content-Length is not one number."
     if codings and (lengths or [coding.strip().lower() for coding in codings] != ["chunked"]):
         return "Transfer-Encoding is not just 'chunked'."

@@ -21,6 +21,7 @@ import structlog
 
 from realtime.framing import ShortLines, find_fault, refuse_request
 from realtime.green import counted
+from realtime.request_head import Again, read_head, read_lines
 
 _log = structlog.get_logger(__name__)
 
@@ -218,6 +219,10 @@ def _select(listening: Sequence[Any], timeout_s: float | None = None) -> Sequenc
 class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
     """Strict about where a request ends, and not made to read what was refused."""
 
+    # The standard library's, which has no types here.
+    rfile: Any
+    headers: Any
+    close_connection: Any
     is_counted = False
     # Held by every connection, also by those that wait for hours: a head fits, and what is
     # longer passes them by.
@@ -241,8 +246,25 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
 
     def parse_request(self) -> bool:
         """Read the head of a request; False: it was refused."""
-        if not super().parse_request():
-            return False
+        lines = read_lines(self.rfile.readline)
+        usual = read_head(self.raw_requestline, lines)
+        if usual is not None:
+            self.command, self.path, self.headers = usual
+            self.requestline = self.raw_requestline.decode().rstrip()
+            self.request_version = self.protocol_version
+            wish = self.headers.get("connection") or ""
+            self.close_connection = wish.lower() == "close"
+            return True
+        return self._parse_unusual(lines)
+
+    def _parse_unusual(self, lines: list[bytes]) -> bool:
+        file = self.rfile
+        self.rfile = Again(lines, file)
+        try:
+            if not super().parse_request():
+                return False
+        finally:
+            self.rfile = file
         fault = find_fault(self.headers)
         if fault is not None:
             self.send_error(400, fault)

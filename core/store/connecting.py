@@ -20,7 +20,13 @@ def config_of_database(uri: str, pool_size: int) -> dict[str, Any]:
     }
     if not is_sqlite:
         options["connect_args"] = _FOR_POSTGRESQL
-        reads = {**options, "url": uri, "isolation_level": "AUTOCOMMIT"}
+        reads = {
+            **options,
+            "url": uri,
+            "isolation_level": "AUTOCOMMIT",
+            # There is never anything to roll back.
+            "skip_autocommit_rollback": True,
+        }
         config["SQLALCHEMY_BINDS"] = {"reads": reads}
     return config
 
