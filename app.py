@@ -131,7 +131,7 @@ class Fanfare:
 def create_core(settings: Settings) -> Fanfare:
     """Make what needs no server: the database, and what makes tokens."""
     settings = with_secret(settings)
-    flask = Flask(__name__, static_folder=None)
+    flask = edge.Web(__name__, static_folder=None)
     flask.config.update(
         SECRET_KEY=settings.secret_key,
         JWT_SECRET_KEY=settings.secret_key,

@@ -75,6 +75,8 @@ def page_request(query: Any) -> PageRequest:
     Raises:
         InvalidError: the cursor is not one of this list.
     """
+    if query.cursor is None:
+        return PageRequest(query.limit)
     return PageRequest(query.limit, parts().cursors.read(_listing(query), query.cursor))
 
 
@@ -85,7 +87,8 @@ def page(found: Page, query: Any) -> Response:
 
 def page_body(found: Page, query: Any) -> bytes:
     """Render a page and the cursor of the next."""
-    cursor = parts().cursors.write(_listing(query), found.next_after)
+    after = found.next_after
+    cursor = None if after is None else parts().cursors.write(_listing(query), after)
     return json.dumps({"items": found.items, "next_cursor": cursor})
 
 
