@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import event, insert, select
+from sqlalchemy import event, insert
 
 from api.cache import PageCache
 from core import json
@@ -12,7 +12,7 @@ from core.services import channels, members, messages, publish, reads, snapshots
 from core.services.messages import MessageDraft
 from core.store import log
 from core.store import models as m
-from core.times import to_rfc3339
+from tests.support.plainly import snapshot
 
 STEPS = 250
 KEPT_BYTES = 1 << 20
@@ -26,68 +26,6 @@ def ask(db, kept, caller, ref, count=COUNT):
     except NotFoundError:
         return None
     return json.loads(found.whole(found.own_json(None)))
-
-
-def plainly(db, caller, channel_id, count=COUNT):
-    """The same, put together row by row from the tables, by none of the program's queries."""
-    with db.snapshot() as conn:
-
-        def rows(table, **where):
-            wanted = [table.c[name] == value for name, value in where.items()]
-            return [row._asdict() for row in conn.execute(select(table).where(*wanted))]
-
-        (channel,) = rows(m.channels, id=channel_id)
-        (stream,) = rows(m.streams, name=f"channel:{channel_id}")
-        names = {row["id"]: row["username"] for row in rows(m.users)}
-        everybody = sorted(rows(m.members, channel_id=channel_id), key=lambda it: it["user_id"])
-        said = sorted(rows(m.messages, channel_id=channel_id), key=lambda it: it["offset"])
-        marks = rows(m.reads, channel_id=channel_id, user_id=caller.user_id)
-    mine = [row for row in everybody if row["user_id"] == caller.user_id]
-    may_all = caller.is_admin and channel["kind"] != "direct"
-    if channel["deleted_ms"] or not (channel["kind"] == "public" or mine or may_all):
-        return None
-    read_offset = marks[0]["offset"] if marks else 0
-    fresh = [row for row in said if row["offset"] > read_offset and row["deleted_ms"] is None]
-    told = [member_json(row, names) for row in everybody]
-    return {
-        "channel": channel_json(channel),
-        "membership": next((row for row in told if row["user_id"] == caller.user_id), None),
-        "members": told,
-        "member_count": len(everybody),
-        "messages": [message_json(row, names) for row in said[-count:]],
-        "presence": None,
-        "read_offset": read_offset,
-        "unread": sum(row["author_id"] != caller.user_id for row in fresh),
-        "position": {"offset": stream["top"], "epoch": stream["epoch"]},
-    }
-
-
-def channel_json(row):
-    plain = ("id", "slug", "name", "kind", "topic", "created_by", "version")
-    times = {name: to_rfc3339(row[f"{name}_ms"]) for name in ("created", "updated")}
-    return {name: row[name] for name in plain} | {f"{n}_at": at for n, at in times.items()}
-
-
-def member_json(row, names):
-    return {
-        "channel_id": row["channel_id"],
-        "user_id": row["user_id"],
-        "username": names[row["user_id"]],
-        "role": row["role"],
-        "joined_at": to_rfc3339(row["joined_ms"]),
-        "updated_at": to_rfc3339(row["updated_ms"]),
-    }
-
-
-def message_json(row, names):
-    plain = ("id", "channel_id", "offset", "version", "author_id", "body", "reply_to", "key")
-    found = {name: row[name] for name in plain}
-    found["author_username"] = names[row["author_id"]]
-    found["data"] = None if row["data"] is None else json.loads(row["data"])
-    for name in ("created", "edited", "deleted"):
-        at_ms = row[f"{name}_ms"]
-        found[f"{name}_at"] = None if at_ms is None else to_rfc3339(at_ms)
-    return found
 
 
 class Life:
@@ -162,7 +100,7 @@ class TestWhatIsKept:
             ref = rng.choice([life.ids[where], ["slug-public", "slug-private"][where]])
             told = ask(core.db, kept, caller, ref)
 
-            assert told == plainly(core.db, caller, life.ids[where])
+            assert told == snapshot(core.db, caller, life.ids[where], COUNT)
 
     def test_is_read_once_for_everybody(self, core):
         """One statement for each who asks; what they share was read by the first."""
@@ -221,7 +159,7 @@ class TestMeanwhile:
 
         told = ask(core.db, Late(KEPT_BYTES), ada, where)
 
-        assert told == plainly(core.db, ada, where)
+        assert told == snapshot(core.db, ada, where, COUNT)
         assert told["messages"][-1]["body"] == "late"
 
     def test_what_was_read_late_is_not_given_for_newer(self, core):
@@ -233,7 +171,7 @@ class TestMeanwhile:
         ask(core.db, kept, ada, where)
         kept.keep(old.name, old.version, old.shared)
 
-        assert ask(core.db, kept, ada, where) == plainly(core.db, ada, where)
+        assert ask(core.db, kept, ada, where) == snapshot(core.db, ada, where, COUNT)
 
 
 class TestMembers:
