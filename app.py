@@ -284,6 +284,7 @@ def _add_api(
         ),
         pages=PageCache(_PAGE_CACHE_BYTES),
         emit_signal=node.emit_signal,
+        tail=node.tail,
         presence=seen,
         doors=followers,
         event_cursors=followers.parts.cursors,

@@ -35,12 +35,14 @@ api = Api("events")
 def read_events(caller: Caller, channel: str, query: schemas.EventQuery) -> Response:
     """Read a page of the channel's log. `reset` says why a position can't be gone on from."""
     listing = name_listing(request.path, {})
-    mark = parts().cursors.read(listing, query.cursor) or [query.after, query.epoch]
-    found = history.read_channel(parts().db, caller, channel, mark[0], mark[1], query.limit)
+    after, epoch = parts().cursors.read(listing, query.cursor) or [query.after, query.epoch]
+    found = history.read_channel(
+        *(parts().db, parts().tail, caller, channel), after=after, epoch=epoch, limit=query.limit
+    )
     next_mark = [found.position.offset, found.position.epoch] if found.more else None
     return ok(
         {
-            "items": [json.Raw(event.json) for event in found.events],
+            "items": [json.Raw(event) for event in found.events],
             "next_cursor": parts().cursors.write(listing, next_mark),
             "position": found.position.as_json(),
             "more": found.more,

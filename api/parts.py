@@ -17,6 +17,7 @@ from core.follow import Answer, Ask
 from core.passwords import Passwords
 from core.positions import Position
 from core.services.callers import Callers
+from core.services.history import Tail
 from core.services.lookups import Lookups
 from core.store.database import Database
 
@@ -74,6 +75,7 @@ class Parts:
     limits: RateLimits
     pages: PageCache
     emit_signal: EmitSignal
+    tail: Tail
     presence: Presence
     doors: Doors
     event_cursors: EventCursors

@@ -233,6 +233,13 @@ class Node:
                     outcomes[stream] = self._from_log(track, page)
         return outcomes
 
+    def tail(self, stream: str, after: Position, upto: int, limit: int) -> list[bytes] | None:
+        """Give a stream's events after a position up to an offset, if all are in memory."""
+        track = self._tracks.get(stream)
+        if track is None:
+            return None
+        return track.tail_after(after, limit, self._limits.page_bytes, upto)
+
     def _from_memory(self, track: Track, wish: Wish, limit: int, budget: int) -> Outcome | None:
         if track.top is None:
             return None

@@ -122,12 +122,19 @@ class Track:
         self._budget.left += sum(map(len, self._tail or ()))
         self._tail = None
 
-    def tail_after(self, after: Position, limit: int, max_bytes: int) -> list[bytes] | None:
-        """Give what came after a position, if it is all in memory and within the limits."""
+    def tail_after(
+        self, after: Position, limit: int, max_bytes: int, upto: int | None = None
+    ) -> list[bytes] | None:
+        """Give what came after a position, if it is all in memory and within the limits.
+
+        `upto` is the last offset that is wanted; None: the newest.
+        """
         if self.top is None or after.epoch != self.epoch:
             return None
         missing, tail = self.top - after.offset, self._tail or ()
-        if not 0 <= missing <= min(len(tail), limit):
+        wanted = missing if upto is None else upto - after.offset
+        if not (0 <= wanted <= missing <= len(tail) and wanted <= limit):
             return None
-        found = [tail[index] for index in range(len(tail) - missing, len(tail))]
+        first = len(tail) - missing
+        found = [tail[index] for index in range(first, first + wanted)]
         return found if sum(map(len, found)) <= max_bytes else None

@@ -10,7 +10,8 @@ from core import permissions
 from core.callers import Caller
 from core.errors import FanfareError, ForbiddenError, NotFoundError
 from core.events import channel_stream, user_stream
-from core.store import channels, log
+from core.positions import StreamState
+from core.store import channels, heads, log
 from core.store.database import Database
 
 
@@ -38,27 +39,33 @@ def readable(conn: Connection, caller: Caller, ref: str) -> Access:
     Raises:
         NotFoundError: there is none, or it is none of the caller's business.
     """
-    row = channels.find_access(conn, ref, caller.user_id)
-    if row is not None:
-        role = effective_role(caller, row.kind, row.role)
-        if permissions.may_read(row.kind, role):
-            return Access(row, role)
-    raise NotFoundError("There is no such channel.")
+    row = judge_head(caller, channels.find_access(conn, ref, caller.user_id))
+    return Access(row, effective_role(caller, row.kind, row.role))
 
 
-def version_of(db: Database, caller: Caller, ref: str) -> tuple[str, str]:
-    """Give the id of a channel that the caller may read, and the version of all that is in it.
+def place_of(db: Database, caller: Caller, ref: str) -> tuple[str, StreamState]:
+    """Give the id of a channel that the caller may read, and where its stream stands.
 
-    Every change is an event, so the place where the stream stands is a version of everything.
+    Both of one moment: whoever may read then may read all up to there.
 
     Raises:
         NotFoundError: there is none, or it is none of the caller's business.
     """
-    row = channels.find_access_at(db, ref, caller.user_id)
-    role = effective_role(caller, row.kind, row.role) if row is not None else None
-    if row is None or not permissions.may_read(row.kind, role):
-        raise NotFoundError("There is no such channel.")
-    return row.id, f"{row.epoch}-{row.top}"
+    row = judge_head(caller, heads.fetch_place(db, ref, caller.user_id))
+    return row.id, StreamState(row.stream_id, row.stream, row.epoch, row.top, row.trimmed)
+
+
+def judge_head(caller: Caller, found: Any) -> Any:
+    """Give a channel's head, which tells its kind and the caller's role, if there is one to see.
+
+    Raises:
+        NotFoundError: there is none, or it is none of the caller's business.
+    """
+    if found is not None:
+        role = effective_role(caller, found.kind, found.role)
+        if permissions.may_read(found.kind, role):
+            return found
+    raise NotFoundError("There is no such channel.")
 
 
 def effective_role(caller: Caller, kind: str, role: str | None) -> str | None:

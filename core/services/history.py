@@ -1,7 +1,8 @@
 """Reading the log: pages of it, and where streams stand."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -28,18 +29,47 @@ class LogPage:
     reset: Reset | None
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelPage:
+    """The same of a channel, its events in wire form."""
+
+    events: list[bytes]
+    position: Position
+    more: bool
+    reset: Reset | None
+
+
+class Tail(Protocol):
+    """Remembers the newest events of the streams that this node follows."""
+
+    def __call__(
+        self, stream: str, after: Position, upto: int, limit: int
+    ) -> Sequence[bytes] | None:
+        """Give those after a position up to an offset; None: not all of them are remembered."""
+
+
 def read_channel(
-    db: Database, caller: Caller, ref: str, after: int, epoch: str | None, limit: int
-) -> LogPage:
+    db: Database, tail: Tail, caller: Caller, ref: str, *, after: int, epoch: str | None, limit: int
+) -> ChannelPage:
     """Read a page of a channel's log.
 
     Raises:
         NotFoundError.
     """
+    _, state = access.place_of(db, caller, ref)
+    start = Position(after, epoch or state.epoch)
+    reset = judge_resume(start, state)
+    if reset is not None:
+        return ChannelPage([], state.position, False, reset)
+    # No further than the right was judged: what came since may not be the caller's to read.
+    held = tail(state.name, start, state.top, limit) if start.offset < state.top else []
+    if held is not None:
+        return ChannelPage(list(held), state.position, False, None)
     with db.snapshot() as conn:
         stream = access.readable(conn, caller, ref).stream
         state = log.get_state(conn, stream)
-        return page_after(conn, state, Position(after, epoch or state.epoch), limit)
+        page = page_after(conn, state, Position(after, epoch or state.epoch), limit)
+    return ChannelPage([event.json for event in page.events], page.position, page.more, page.reset)
 
 
 def page_after(

@@ -141,10 +141,13 @@ def _get(conn: Any, found: access.Access, message_id: str) -> Any:
 def get_version(db: Database, caller: Caller, ref: str) -> tuple[str, str]:
     """Give a channel's id, and the version of its messages.
 
+    Every change is an event, so the place where the stream stands is a version of everything.
+
     Raises:
         NotFoundError.
     """
-    return access.version_of(db, caller, ref)
+    channel_id, state = access.place_of(db, caller, ref)
+    return channel_id, f"{state.epoch}-{state.top}"
 
 
 def list_messages(

@@ -10,9 +10,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from core import json, permissions
+from core import json
 from core.callers import Caller
-from core.errors import NotFoundError
 from core.pages import Json, PageRequest
 from core.services import access
 from core.store import channels, heads, messages
@@ -57,25 +56,17 @@ def sync(db: Database, kept: Kept, caller: Caller, ref: str, message_count: int)
     Raises:
         NotFoundError.
     """
-    found = _judged(caller, heads.fetch(db, ref, caller.user_id))
+    found = access.judge_head(caller, heads.fetch(db, ref, caller.user_id))
     name, version = _name(found, message_count)
     shared = kept.find(name, version)
     if shared is None:
         # Anew, and all of one moment.
         with db.snapshot() as conn:
-            found = _judged(caller, heads.find(conn, ref, caller.user_id))
+            found = access.judge_head(caller, heads.find(conn, ref, caller.user_id))
             shared = _shared(conn, found.id, message_count)
         name, version = _name(found, message_count)
         kept.keep(name, version, shared)
     return Snapshot(found.id, name, version, shared, _own(found, caller))
-
-
-def _judged(caller: Caller, found: Any) -> Any:
-    if found is not None:
-        role = access.effective_role(caller, found.kind, found.role)
-        if permissions.may_read(found.kind, role):
-            return found
-    raise NotFoundError("There is no such channel.")
 
 
 def _name(found: Any, message_count: int) -> tuple[str, str]:

@@ -26,9 +26,8 @@ from core.errors import ConflictError
 from core.ids import is_id
 from core.pages import Json, Page, PageRequest
 from core.store import paging
-from core.store.database import Database, Write
+from core.store.database import Write
 from core.store.models import channels, members, messages, reads, streams, users
-from core.store.quick import Quick
 from core.times import to_rfc3339
 
 # Counting stops here: nobody reads "48,231 unread", and counting them would cost a scan.
@@ -72,15 +71,6 @@ _ACCESS = (
     )
     .where(channels.c.deleted_ms.is_(None))
 )
-_READABLE_AT = (
-    _ACCESS.add_columns(streams.c.top, streams.c.epoch)
-    .join(streams, streams.c.name == "channel:" + channels.c.id)
-    .with_only_columns(
-        channels.c.id, channels.c.kind, members.c.role, streams.c.top, streams.c.epoch
-    )
-)
-_AT_BY_ID = Quick(_READABLE_AT.where(channels.c.id == bindparam("ref")))
-_AT_BY_SLUG = Quick(_READABLE_AT.where(channels.c.slug == bindparam("ref")))
 _ACCESS_BY_ID = _ACCESS.where(channels.c.id == bindparam("ref"))
 _ACCESS_BY_SLUG = _ACCESS.where(channels.c.slug == bindparam("ref"))
 
@@ -89,12 +79,6 @@ def find_access(conn: Connection, ref: str, user_id: str) -> Row[Any] | None:
     """Read a channel by id or slug, with the user's role in it."""
     query = _ACCESS_BY_ID if is_id(ref) else _ACCESS_BY_SLUG
     return conn.execute(query, {"ref": ref, "caller": user_id}).one_or_none()
-
-
-def find_access_at(db: Database, ref: str, user_id: str) -> Any:
-    """Read a channel's id and kind, the user's role, and where its stream stands."""
-    query = _AT_BY_ID if is_id(ref) else _AT_BY_SLUG
-    return next(iter(db.fetch(query, {"ref": ref, "caller": user_id})), None)
 
 
 _BY_ID = select(channels).where(channels.c.id == bindparam("channel"))

@@ -31,6 +31,10 @@ from core.times import now_ms
 PAGE = PageRequest(50)
 
 
+def no_tail(*_asked):
+    """A node that follows nothing remembers nothing."""
+
+
 class Statements:
     """What a database was asked to do, while somebody listened."""
 
@@ -103,7 +107,9 @@ class World:
             "unread": lambda: notifications.count_unread(db, ada),
             "sessions": lambda: accounts.list_sessions(db, ada, PAGE),
             "sync": lambda: snapshots.sync(db, PageCache(0), ada, self.id, 50),
-            "events": lambda: history.read_channel(db, ada, self.id, 0, None, 60),
+            "events": lambda: history.read_channel(
+                *(db, no_tail, ada, self.id), after=0, epoch=None, limit=60
+            ),
             "resume": lambda: self._resume(names),
             "tops": lambda: history.LogReader(db).tops(names),
             "moved": lambda: history.LogReader(db).moved(dict.fromkeys(names, (9, "e"))),

@@ -874,6 +874,21 @@ class TestTail:
             assert sum(map(len, got)) <= size
         assert track.tail_after(Position(after, "other"), 100, 100) is None
 
+    @hypothesis.given(data=st.data())
+    def test_up_to_an_offset_it_is_a_part_of_that(self, data):
+        """No event too many and none too few; nothing where the node has not come so far."""
+        delivered: list[bytes] = []
+        track = Track(STREAM, lambda _, body: delivered.append(body), TailBudget(100), 5)
+        track.start(Position(0, "e"))
+        for offset in range(1, data.draw(SMALL) + 1):
+            track.offer("e", offset, bytes([offset]))
+        after, upto, limit = data.draw(SMALL), data.draw(SMALL), data.draw(SMALL)
+
+        got = track.tail_after(Position(after, "e"), limit, 100, upto)
+
+        held = after >= len(delivered) - 5 and after <= upto <= len(delivered)
+        assert got == (delivered[after:upto] if held and upto - after <= limit else None)
+
 
 SMALL = st.integers(0, 12)
 
