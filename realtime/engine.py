@@ -45,6 +45,8 @@ _MOST_TOGETHER_BYTES = 256 * 1024
 _SLOTS = 25
 _LEAST_TICK_S = 0.005
 _PING = frames.encode_text("2")
+# Packets that mean nothing here: open, ping, upgrade, noop.
+_IDLE_KINDS = {"0", "2", "5", "6"}
 # Engine.IO's own goodbye: stock clients do not come back after it.
 _GOODBYE = frames.encode_text("1")
 
@@ -172,7 +174,7 @@ class Session:
             self.pinged_at = 0.0
         elif kind == "1":
             self.transport.close()
-        elif not kind.isdecimal():
+        elif kind not in _IDLE_KINDS:
             self.transport.close(frames.PROTOCOL_ERROR, "this is no packet of Engine.IO")
 
     def on_binary(self, data: bytes) -> None:

@@ -288,6 +288,7 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
     def get_environ(self) -> dict[str, Any]:
         """Make the WSGI environment of a request."""
         environ: dict[str, Any] = super().get_environ()
+        environ["SERVER_PROTOCOL"] = self.request_version  # the library says 1.0, whatever came
         self._count(environ)
         source = environ["eventlet.input"]
         source.rfile = ShortLines(source.rfile)

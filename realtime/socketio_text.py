@@ -6,10 +6,11 @@ from typing import Any
 
 from core import json
 
-_EVENT = re.compile(r"2(?:/,)?(\d{0,15})(\[.*)\Z", re.DOTALL)
-_BINARY_EVENT = re.compile(r"5\d{1,2}-(?:/,)?(\d{0,15})\[")
-_MALFORMED = re.compile(r"2(?:/,)?(\d{0,15})")
-_OTHER_NAMESPACE = re.compile(r"0(/[^,?]{1,200})")
+_EVENT = re.compile(r"2(?:/,)?([0-9]{0,15})(\[.*)\Z", re.DOTALL)
+_BINARY_EVENT = re.compile(r"5[0-9]{1,2}-(?:/,)?([0-9]{0,15})\[")
+# An id is one only where JSON may begin behind it: the 1 of 1.5 is the id of another packet.
+_MALFORMED = re.compile(r"2(?:/,)?(?:([0-9]{1,15})(?:[\[{\"tfn]|\Z))?")
+_OTHER_NAMESPACE = re.compile(r"0(/[^,?]{1,200})(?:[,?]|\Z)")
 _CONNECT = re.compile(r"0(?:/(?:,|\Z))?(.*)\Z", re.DOTALL)
 
 

@@ -25,6 +25,7 @@ from realtime import frames
 _READ_BYTES = 16_384
 _FAIR_SHARE = 64  # messages of one client that are handed out before others have a turn
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_HOST = re.compile(r"[^\s,/?#@]+")  # two of them come as one, with a comma between
 _KEY = re.compile("[A-Za-z0-9+/]{22}==")  # 16 bytes
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING = (
@@ -60,6 +61,10 @@ def judge_handshake(environ: WSGIEnvironment) -> Refusal | None:
     """Judge a request by RFC 6455, 4.2.1; None lets it pass."""
     if environ["REQUEST_METHOD"] != "GET":
         return Refusal("405 Method Not Allowed", "a WebSocket starts with GET", (("Allow", "GET"),))
+    if environ.get("SERVER_PROTOCOL") in ("HTTP/0.9", "HTTP/1.0"):
+        return Refusal("400 Bad Request", "a WebSocket starts with HTTP/1.1")
+    if not _HOST.fullmatch(environ.get("HTTP_HOST", "")):
+        return Refusal("400 Bad Request", "the request does not name one Host")
     for name, wanted in (("HTTP_UPGRADE", "websocket"), ("HTTP_CONNECTION", "upgrade")):
         if wanted not in [word.strip().lower() for word in environ.get(name, "").split(",")]:
             return Refusal("400 Bad Request", "the request asks for no WebSocket")

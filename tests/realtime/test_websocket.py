@@ -76,13 +76,21 @@ def deadline() -> Iterator[None]:
         yield
 
 
+class Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
+    """Tells what version was asked in, as our server does."""
+
+    def get_environ(self) -> dict[str, Any]:
+        return {**super().get_environ(), "SERVER_PROTOCOL": self.request_version}
+
+
 @pytest.fixture
 def serve_app() -> Iterator[Callable[[Any], tuple[str, int]]]:
     started = []
 
     def start(app: Any) -> tuple[str, int]:
         listener = eventlet.listen(("127.0.0.1", 0))
-        task = eventlet.spawn(eventlet.wsgi.server, listener, app, log_output=False, debug=False)
+        told = {"log_output": False, "debug": False, "protocol": Protocol}
+        task = eventlet.spawn(eventlet.wsgi.server, listener, app, **told)
         started.append((listener, task))
         address: tuple[str, int] = listener.getsockname()
         return address
