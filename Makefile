@@ -20,11 +20,17 @@ LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-
 	--no-emit-find-links --custom-compile-command "make lock"
 LOCK := $(PY) -m uv pip compile pyproject.toml $(LOCKED)
 LOCK_PEERS := $(PY) -m uv pip compile benchmarks/peers/requirements.in $(LOCKED)
+LOCK_FUZZ := $(PY) -m uv pip compile tests/fuzz/requirements.in $(LOCKED)
+# Beside the environment, which holds what is locked for everybody and no more.
+FUZZER := .fuzz/site/.installed
+
+# Seconds that `make fuzz` gives each target.
+FUZZ_TIME ?= 60
 
 # A virtual environment whose interpreter was removed is set up again.
 $(shell test -x $(PY) || rm -f $(RUNTIME) $(DEV))
 
-.PHONY: help run native cluster test check bench lock format clean setup
+.PHONY: help run native cluster test check bench fuzz lock format clean setup
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -51,6 +57,9 @@ check: $(DEV) ## Lint, check the format and the types, and hold the layers
 bench: $(DEV) ## Measure speed and memory, and beside other servers; writes JSON and docs/benchmarks.md
 	@$(PY) -m benchmarks $(ARGS)
 
+fuzz: $(DEV) $(FUZZER) ## Search for bytes that break a parser, led by coverage (FUZZ_TIME=60 seconds a target; ARGS="--only frames")
+	@$(PY) -m tests.fuzz --seconds $(FUZZ_TIME) $(ARGS)
+
 format: $(DEV) ## Format the code and mend what ruff can mend
 	@$(PY) -m ruff check --fix-only .
 	@$(PY) -m ruff format .
@@ -59,11 +68,12 @@ lock: $(DEV) ## Compile pyproject.toml to exact versions (ARGS=--upgrade takes t
 	@$(LOCK) $(ARGS) --output-file requirements.txt
 	@$(LOCK) $(ARGS) --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	@$(LOCK_PEERS) $(ARGS) --output-file benchmarks/peers/requirements.txt
+	@$(LOCK_FUZZ) $(ARGS) --output-file tests/fuzz/requirements.txt
 
 setup: $(DEV) node ## Install what tests and checks need, and run nothing
 
 clean: ## Remove what the commands made, but not instance/ (it holds your data)
-	@rm -rf $(VENV) tests/js/node_modules clients/js/node_modules benchmarks/.peers .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) tests/js/node_modules clients/js/node_modules benchmarks/.peers .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The first interpreter that runs, is new enough and can make an environment. Debian's python3
@@ -108,6 +118,12 @@ $(DEV): requirements-dev.txt
 	@echo "Installing the pinned packages of requirements-dev.txt …"
 	@$(PIP) -r requirements-dev.txt
 	@touch $(RUNTIME) $@
+
+$(FUZZER): tests/fuzz/requirements.txt | $(DEV)
+	@echo "Installing the pinned packages of tests/fuzz/requirements.txt …"
+	@rm -rf $(@D)
+	@$(PIP) --only-binary :all: --target $(@D) -r tests/fuzz/requirements.txt
+	@touch $@
 
 # Node.js is wanted by the tests of the JavaScript client alone; without it they are skipped.
 .PHONY: node

@@ -42,6 +42,7 @@ MACHINE_PATHS = [
 UNFINISHED = [r"\bTO" + r"DO\b", r"\bFIX" + r"ME\b", r"\bX" + r"XX\b"]
 NODE_PACKAGES = ["benchmarks/peers", "clients/js", "tests/js"]
 REQUIREMENTS = ["requirements.txt", "requirements-dev.txt", "benchmarks/peers/requirements.txt"]
+REQUIREMENTS += ["tests/fuzz/requirements.txt"]
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "jsonpickle", "marshal", "shelve"}
 
 PINS = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)

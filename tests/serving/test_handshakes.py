@@ -139,6 +139,8 @@ class TestTheQuickWay:
             USUAL.replace(b"HTTP/1.1", b"HTTP/1.0"),
             USUAL.replace(b" HTTP/1.1", b""),
             USUAL.replace(b"/socket.io/?", b"/socket.io//?"),
+            USUAL.replace(b"EIO=4", b"EIO=4&a=\x00"),
+            USUAL.replace(b"EIO=4", b"EIO=4&a=\t"),
             USUAL.replace(b"/socket.io/?", b"/socket.io/../x?"),
             USUAL.replace(b"/socket.io/?", b"/%73ocket.io/?"),
             USUAL.replace(b"\r\n", b"\n"),
