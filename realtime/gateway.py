@@ -39,10 +39,11 @@ from realtime.connection import Carrier, Connection, ConnectionLimits
 from realtime.connections import Connections
 from realtime.deflate import Packing
 from realtime.dispatch import Dispatcher, Handlers
-from realtime.engine import Engine, EngineTerms
+from realtime.engine import Engine
 from realtime.node import Node, Outcome
 from realtime.packets import Auth
 from realtime.presence import Presence
+from realtime.session import EngineTerms
 from realtime.socketio_text import Sent
 from realtime.wire import Polled, Wire
 

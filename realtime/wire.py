@@ -13,8 +13,8 @@ from engineio.payload import Payload
 
 from realtime import green
 from realtime.connection import Connection
-from realtime.engine import MOST_TRIES, Gate
 from realtime.room import Frame
+from realtime.session import MOST_TRIES, Gate
 from realtime.socketio_text import LEAVE, Elsewhere, Malformed, Sent, read_packet
 from realtime.websocket import Green, WebSocket, WebSocketApp
 from realtime.writers import Send

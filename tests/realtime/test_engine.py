@@ -10,11 +10,12 @@ from eventlet.green import socket
 
 from core.callers import Caller
 from core.errors import UnauthorizedError
-from realtime import engine as engine_module
+from realtime import session as session_module
 from realtime.connection import Carrier, Connection, ConnectionLimits
-from realtime.engine import Engine, EngineTerms
+from realtime.engine import Engine
 from realtime.frames import encode_text
 from realtime.hub import Frame
+from realtime.session import EngineTerms
 from realtime.socketio_text import Sent
 from tests.realtime.test_frames import BINARY, CLOSE, TEXT, client_frame, close_frame
 from tests.realtime.test_transport import real_connection
@@ -226,7 +227,7 @@ class TestHandshake:
         client = world.open()
         client.send(*["40{}"] * 30)
 
-        assert len(client.read_end()) == engine_module.MOST_TRIES + 1
+        assert len(client.read_end()) == session_module.MOST_TRIES + 1
 
     def test_who_goes_while_its_token_is_looked_up_is_forgotten(self, world):
         world.gate.wait_s = 0.05
@@ -262,7 +263,7 @@ class TestPackets:
         assert [name for name, _ in world.gate.heard[-4:]] == ["malformed", "b", "b", "b"]
 
     def test_much_is_handed_over_in_parts(self, world, monkeypatch):
-        monkeypatch.setattr(engine_module, "_MOST_TOGETHER_BYTES", 500)
+        monkeypatch.setattr(session_module, "_MOST_TOGETHER_BYTES", 500)
         client = world.connected()
         world.gate.wait_s = 0.001
         client.send('42["first"]')
@@ -290,7 +291,9 @@ class TestPackets:
         world.gate.wait_s = 0
         world.settle(lambda: len(world.gate.heard) == 2000)
 
-        assert most <= engine_module._MOST_WAITING + 16_384 // len(client_frame(TEXT, b'42["a",0]'))
+        assert most <= session_module._MOST_WAITING + 16_384 // len(
+            client_frame(TEXT, b'42["a",0]')
+        )
         assert world.gate.heard == [("a", [n]) for n in range(2000)]
 
     @pytest.mark.parametrize("text", ["42", "42[", '42{"a":1}', "42[]", "42[7]", "4213[]"])
