@@ -358,7 +358,8 @@ def _add_gateway(
         ping_timeout=settings.ping_timeout_s,
         **options,
     )
-    plug_in_websocket(socketio.server)  # type: ignore[attr-defined]
+    packing = make_packing(settings.ws_compression_level, settings.ws_compression_min_bytes)
+    plug_in_websocket(socketio.server, packing)  # type: ignore[attr-defined]
     limits = GatewayLimits(
         connection=ConnectionLimits(
             settings.max_queued_bytes, settings.max_events_per_s, settings.max_subscriptions
@@ -369,7 +370,7 @@ def _add_gateway(
         max_packet_bytes=settings.max_packet_bytes,
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
-        packing=make_packing(settings.ws_compression_level, settings.ws_compression_min_bytes),
+        packing=packing,
     )
     parts = GatewayParts(db, node, seen, callers, tokens.verify_access, lookups, node_id, limits)
     return Gateway(socketio, parts, HANDLERS)

@@ -19,6 +19,11 @@ _MEMORY_LEVEL = 5
 _AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 # Ends each flush, and is left out (RFC 7692, 7.2.1).
 _EMPTY_BLOCK = b"\x00\x00\xff\xff"
+# What a client sends may become a thousand times as much. So little of it is read at once, and
+# whoever makes much of little is read no faster than this: inflating costs us more than them.
+READ_BYTES: Final = 2_048
+_MUCH_INFLATED_BYTES = 65_536
+_MOST_INFLATED_PER_S = 8 << 20
 _COMPRESSED_TEXT = b"\xc1"  # the last frame of a text, with the first reserved bit
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # noqa: S105 - a word of HTTP's grammar, not a secret
@@ -56,10 +61,27 @@ def make_packing(level: int, min_bytes: int) -> Packing | None:
     return Packing(level, min_bytes) if level else None
 
 
+class SharedText(str):
+    """A text that is sent to many, with the frame that those get who agreed to compression."""
+
+    __slots__ = ("packed",)
+
+    def __init__(self, _text: str) -> None:
+        self.packed = b""  # until one of them is sent it
+
+
 def encode_packed(text: str, packing: Packing | None) -> bytes:
     """Give a text as a frame for one client: compressed, if it agreed and it saves something."""
+    if packing is not None and isinstance(text, SharedText) and text.packed:
+        return text.packed
     data = text.encode()
     return (packing.pack(data) if packing is not None else b"") or encode_text(data)
+
+
+def rest_after(inflated_bytes: int) -> float:
+    """Tell how many seconds a client is not read for, after one read has brought so much."""
+    is_much = inflated_bytes > _MUCH_INFLATED_BYTES
+    return inflated_bytes / _MOST_INFLATED_PER_S if is_much else 0
 
 
 def agree(offered: str) -> str | None:

@@ -6,14 +6,8 @@ A kind of its own, so that others hold and do nothing for it.
 import socket
 
 from realtime import frames, green
-from realtime.deflate import Packing
+from realtime.deflate import READ_BYTES, Packing, rest_after
 from realtime.transport import Owner, Spare, Transport
-
-# Where compression was agreed on, a byte may become a thousand. So little is read at once, and
-# whoever makes much of it is read no faster than this: inflating costs us more than it costs them.
-_READ_DEFLATED_BYTES = 2_048
-_MUCH_INFLATED_BYTES = 65_536
-_MOST_INFLATED_PER_S = 8 << 20
 
 
 class DeflatedTransport(Transport):
@@ -22,7 +16,7 @@ class DeflatedTransport(Transport):
     __slots__ = ("_is_resting", "_packing", "_taken_bytes")
 
     _spare = Spare(frames.DeflatedReader)
-    _most_read = _READ_DEFLATED_BYTES
+    _most_read = READ_BYTES
 
     def __init__(
         self, sock: socket.socket, owner: Owner, max_message_bytes: int, packing: Packing
@@ -45,10 +39,11 @@ class DeflatedTransport(Transport):
     def _take(self, data: bytes) -> None:
         self._taken_bytes = 0
         super()._take(data)
-        if self._taken_bytes > _MUCH_INFLATED_BYTES and self.is_open:
+        rest_s = rest_after(self._taken_bytes)
+        if rest_s and self.is_open:
             self._stop_reading()
             self._is_resting = True
-            green.later(self._taken_bytes / _MOST_INFLATED_PER_S, self._end_rest)
+            green.later(rest_s, self._end_rest)
 
     def _take_event(self, event: frames.Event) -> None:
         if isinstance(event, str | bytes):

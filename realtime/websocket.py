@@ -2,7 +2,7 @@
 
 `WebSocketApp` stands where engineio expects a class `(handler, server)` whose instances are WSGI
 applications. A control frame goes out between two frames of a writer that is stuck, never inside
-one, and the reader never waits for it. No compression: what began with polling goes without.
+one, and the reader never waits for it.
 """
 
 import base64
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from realtime import frames
+from realtime.deflate import READ_BYTES, Packing, agree, encode_packed, rest_after
 
 _READ_BYTES = 16_384
 _FAIR_SHARE = 64  # messages of one client that are handed out before others have a turn
@@ -95,13 +96,22 @@ class WebSocket:
     """An open connection. One greenlet waits, any may send; engineio sets timeouts on `socket`."""
 
     def __init__(
-        self, sock: socket.socket, green: Green, max_message_bytes: int, close_timeout_s: float
+        self,
+        sock: socket.socket,
+        green: Green,
+        max_message_bytes: int,
+        close_timeout_s: float,
+        packing: Packing | None = None,
     ) -> None:
         self.socket = sock
+        self.packing = packing  # not None: the client is agreed with on compression
         self._green = green
         self._close_timeout_s = close_timeout_s
         self._lock = green.make_lock()
-        self._frames = frames.FrameReader(max_message_bytes)
+        reader = frames.FrameReader if packing is None else frames.DeflatedReader
+        self._frames = reader(max_message_bytes)
+        self._most_read = _READ_BYTES if packing is None else READ_BYTES
+        self._rest_s = 0.0  # before the next read, for what the last one brought
         self._inbox: list[str | bytes | frames.Close | frames.ProtocolError] = []  # reversed
         self._control = b""  # waits to be sent: a newer pong stands for the older, a close for all
         self._closing = self._ended = self._aborted = False
@@ -132,7 +142,7 @@ class WebSocket:
     def send(self, message: str | bytes) -> None:
         """Send one message as one frame. Raises: ClosedError."""
         if isinstance(message, str):
-            self._transmit(frames.encode_text(message))
+            self._transmit(encode_packed(message, self.packing))
         else:
             self._transmit(frames.encode_binary(message))
 
@@ -168,15 +178,17 @@ class WebSocket:
         except OSError:
             pass  # aborted meanwhile
 
-    def accept(self, key: str) -> None:
+    def accept(self, key: str, extensions: str = "") -> None:
         """Answer the handshake; whether the client is still there shows in `wait`."""
         try:
-            self._transmit(answer_handshake(key))
+            self._transmit(answer_handshake(key, extensions))
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             pass  # gone already, or not TCP
 
     def _receive(self) -> None:
+        if self._rest_s:
+            self._green.sleep(self._rest_s)
         data = self._read()
         events = self._frames.feed(data)
         if self._closing:
@@ -185,8 +197,11 @@ class WebSocket:
             self._sort(events)
         else:
             self.abort()  # a writer would stay stuck
-        if len(data) == _READ_BYTES:
+        if len(data) == self._most_read:
             self._green.sleep(0)  # a client that floods would never let the others have a turn
+        if self.packing is not None:
+            messages = [event for event in events if isinstance(event, str | bytes)]
+            self._rest_s = rest_after(sum(map(len, messages)))
 
     def _sort(self, events: list[frames.Event]) -> None:
         for event in events:
@@ -244,7 +259,7 @@ class WebSocket:
     def _read(self) -> bytes:
         self._busy += 1
         try:
-            return b"" if self._aborted else self.socket.recv(_READ_BYTES)
+            return b"" if self._aborted else self.socket.recv(self._most_read)
         except (OSError, EOFError):  # reset, idle for too long, or closed by the WSGI server
             return b""
         finally:
@@ -273,12 +288,20 @@ Handler = Callable[[WebSocket], object]
 class WebSocketApp:
     """A WSGI application that runs `handler(ws)` on the socket of a request for a WebSocket.
 
-    `server` is Engine.IO's: no message may exceed its `max_http_buffer_size`.
+    `server` is Engine.IO's: no message may exceed its `max_http_buffer_size`. With `packing`
+    clients are agreed with on compression.
     """
 
     def __init__(
-        self, green: Green, handler: Handler, server: Any, *, close_timeout_s: float = 2.0
+        self,
+        green: Green,
+        handler: Handler,
+        server: Any,
+        *,
+        close_timeout_s: float = 2.0,
+        packing: Packing | None = None,
     ) -> None:
+        self._packing = packing
         self._green = green
         self._handler = handler
         self._limits = (int(server.max_http_buffer_size), close_timeout_s)
@@ -294,11 +317,17 @@ class WebSocketApp:
         environ.get("eventlet.set_idle", bool)()
         source = environ.get("eventlet.input")
         sock = source.get_socket() if source else environ["gunicorn.socket"]
-        ws = WebSocket(sock, self._green, *self._limits)
-        ws.accept(environ["HTTP_SEC_WEBSOCKET_KEY"])
+        agreed = self._agree(environ)
+        ws = WebSocket(sock, self._green, *self._limits, self._packing if agreed else None)
+        ws.accept(environ["HTTP_SEC_WEBSOCKET_KEY"], agreed)
         self._run(ws)
         self._green.mark_handled()
         return ()
+
+    def _agree(self, environ: WSGIEnvironment) -> str:
+        offered = environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "")
+        # What is malformed was refused before, where it is looked at.
+        return (agree(offered) if self._packing is not None else "") or ""
 
     def _run(self, ws: WebSocket) -> None:
         # Also when the client has gone already: the handler ends the session that was begun.

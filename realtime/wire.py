@@ -13,6 +13,7 @@ from engineio.payload import Payload
 
 from realtime import green
 from realtime.connection import Connection
+from realtime.deflate import Packing, SharedText
 from realtime.room import Frame
 from realtime.session import MOST_TRIES, Gate
 from realtime.socketio_text import LEAVE, Elsewhere, Malformed, Sent, read_packet
@@ -22,7 +23,7 @@ from realtime.writers import Send
 _log = structlog.get_logger(__name__)
 
 
-def plug_in_websocket(server: Any) -> None:
+def plug_in_websocket(server: Any, packing: Packing | None = None) -> None:
     """Give Engine.IO our WebSocket, queue and greenlets in place of its own.
 
     Each Engine.IO socket then knows its WebSocket, so that it can be aborted.
@@ -49,7 +50,7 @@ def plug_in_websocket(server: Any) -> None:
                     socket.queue.put(None)
                     socket.close(wait=False, abort=True)
 
-        return WebSocketApp(greenlets, run, engine)
+        return WebSocketApp(greenlets, run, engine, packing=packing)
 
     # Engine.IO takes at most 16 packets in one POST; stock clients send all that they have. What
     # may be sent is bounded by the size of the POST, and by the limit on packets a second.
@@ -86,7 +87,6 @@ class Polled:
     """A session of Engine.IO's that began with polling: it carries what a `Connection` sends."""
 
     is_visited = False
-    packing = None
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
@@ -101,12 +101,22 @@ class Polled:
         """What waits to be sent."""
         return int(self._socket.queue.queued_bytes)
 
+    @property
+    def packing(self) -> Packing | None:
+        """Tell how what is sent may be compressed: after an upgrade, if that was agreed on."""
+        websocket = getattr(self._socket, "websocket", None)
+        return None if websocket is None else websocket.packing
+
     def send_frame(self, frame: Frame) -> None:
         """Send something that others may be sent, too."""
-        if frame.ready is None:
+        packet: Any = frame.ready
+        if packet is None:
             text = f'2["{frame.name}",{frame.json.decode()}]'
-            frame.ready = engine_packet.Packet(engine_packet.MESSAGE, text)
-        self._socket.send(frame.ready)
+            packet = frame.ready = engine_packet.Packet(engine_packet.MESSAGE, text)
+            packet.encode_cache = SharedText("4" + text)
+        if (packing := self.packing) is not None:
+            packet.encode_cache.packed = frame.packed(packing)
+        self._socket.send(packet)
 
     def send_text(self, text: str) -> None:
         """Send a packet of Socket.IO."""

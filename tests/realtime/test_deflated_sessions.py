@@ -5,23 +5,28 @@ import random
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import eventlet
 import pytest
 
-from realtime import deflated_transport
+from realtime import deflate
 from realtime.deflate import WINDOW_BITS, Packing, agree
 from realtime.deflated_transport import DeflatedTransport, make_transport
 from realtime.frames import encode_text
 from realtime.hub import Frame
 from realtime.transport import Transport
-from realtime.websocket import answer_handshake, is_deflated
-from tests.realtime.test_deflate import packed_frame, raw_frame, squeezed
+from realtime.websocket import WebSocket, WebSocketApp, answer_handshake, is_deflated
+from realtime.wire import Polled
+from tests.realtime.test_deflate import inflate, packed_frame, raw_frame, squeezed
 from tests.realtime.test_engine import LIMITS, Client, World
 from tests.realtime.test_frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, client_frame
 from tests.realtime.test_transport import LIMIT, Owner, Pair, real_connection
+from tests.realtime.test_websocket import GREEN, HANDSHAKE, serve_app
+from tests.realtime.test_websocket import Client as WebSocketClient
 
+__all__ = ["serve_app"]  # a fixture
 DEADLINE_S = 60
 PACKING = Packing(6, 200)
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -274,23 +279,23 @@ class TestBombs:
         while len(world.gate.heard) < 600:
             most = max(most, sum(map(len, session._waiting or ())))
             eventlet.sleep(0)
-        a_read = deflated_transport._READ_DEFLATED_BYTES // len(packet) + 1
+        a_read = deflate.READ_BYTES // len(packet) + 1
 
         assert most <= (a_read + 1) * most_packet
 
     def test_who_makes_much_of_little_is_read_slowly(self, pair, monkeypatch):
-        monkeypatch.setattr(deflated_transport, "_MOST_INFLATED_PER_S", 1)
+        monkeypatch.setattr(deflate, "_MOST_INFLATED_PER_S", 1)
         packet = packed_frame(b"x" * 60_000)
         pair.client.sendall(packet * 500)
         pair.settle(lambda: pair.owner.messages)
         pair.transport.read_on()
         eventlet.sleep(0.05)
         early = len(pair.owner.messages)
-        monkeypatch.setattr(deflated_transport, "_MOST_INFLATED_PER_S", 1 << 40)
+        monkeypatch.setattr(deflate, "_MOST_INFLATED_PER_S", 1 << 40)
         pair.transport._end_rest()
         pair.settle(lambda: len(pair.owner.messages) == 500)
 
-        assert early <= deflated_transport._READ_DEFLATED_BYTES // len(packet) + 1
+        assert early <= deflate.READ_BYTES // len(packet) + 1
 
     def test_it_is_read_on_after_a_while(self, pair):
         pair.client.sendall(packed_frame(b"x" * 60_000) * 200)
@@ -299,7 +304,7 @@ class TestBombs:
         assert {len(message) for message in pair.owner.messages} == {60_000}
 
     def test_who_sends_much_that_is_much_is_not_held_up(self, pair, monkeypatch):
-        monkeypatch.setattr(deflated_transport, "_MOST_INFLATED_PER_S", 1)
+        monkeypatch.setattr(deflate, "_MOST_INFLATED_PER_S", 1)
         texts = [random.Random(n).randbytes(500).hex().encode() for n in range(300)]
         pair.client.sendall(b"".join(map(packed_frame, texts)))
         pair.settle(lambda: len(pair.owner.messages) == 300)
@@ -307,7 +312,7 @@ class TestBombs:
         assert pair.owner.messages == [text.decode() for text in texts]
 
     def test_a_rest_outlasts_no_connection(self, pair, monkeypatch):
-        monkeypatch.setattr(deflated_transport, "_MOST_INFLATED_PER_S", 10 << 20)
+        monkeypatch.setattr(deflate, "_MOST_INFLATED_PER_S", 10 << 20)
         pair.client.sendall(packed_frame(b"x" * 60_000) * 200)
         pair.settle(lambda: pair.owner.messages)
         pair.transport.abort()
@@ -317,7 +322,7 @@ class TestBombs:
         assert pair.transport._reading is None
 
     def test_who_rests_still_ends_in_order(self, pair, monkeypatch):
-        monkeypatch.setattr(deflated_transport, "_MOST_INFLATED_PER_S", 1 << 20)
+        monkeypatch.setattr(deflate, "_MOST_INFLATED_PER_S", 1 << 20)
         pair.client.sendall(packed_frame(b"x" * 100_000))
         pair.settle(lambda: pair.owner.messages)
         pair.transport.write(encode_text("last"))
@@ -327,3 +332,110 @@ class TestBombs:
         assert pair.read_close() == 1000
         pair.client.close()
         pair.settle(lambda: pair.owner.released)
+
+
+OFFER = {**HANDSHAKE, "Sec-WebSocket-Extensions": "permessage-deflate"}
+
+
+def upgrade(serve_app: Any, handler: Any, *, packing: Packing | None = PACKING) -> WebSocketClient:
+    """Open a WebSocket as Engine.IO serves it after an upgrade, with an offer to compress."""
+    engine = SimpleNamespace(max_http_buffer_size=10_000)
+    address = serve_app(WebSocketApp(GREEN, handler, engine, packing=packing))
+    client = WebSocketClient(address, upgrade=False)
+    status, client.headers, _ = client.ask(OFFER)
+    assert status.startswith("HTTP/1.1 101 ")
+    return client
+
+
+def echo(ws: WebSocket) -> None:
+    while (message := ws.wait()) is not None:
+        ws.send(message)
+
+
+def read_frame(client: WebSocketClient) -> bytes:
+    head = client.read(2)
+    if head[1] == 126:
+        head += client.read(2)
+        return head + client.read(int.from_bytes(head[2:]))
+    return head + client.read(head[1])
+
+
+class TestUpgraded:
+    def test_they_speak_compressed_where_that_was_agreed_on(self, serve_app):
+        client = upgrade(serve_app, echo)
+        client.sock.sendall(packed_frame(b"x" * 500) + packed_frame(b"short"))
+
+        assert client.headers["sec-websocket-extensions"] == agree("permessage-deflate")
+        assert inflate(read_frame(client), WINDOW_BITS) == b"x" * 500
+        assert read_frame(client) == encode_text("short")
+
+    def test_off_the_offer_is_not_answered(self, serve_app):
+        client = upgrade(serve_app, echo, packing=None)
+        client.sock.sendall(packed_frame(b"x" * 500))
+
+        assert "sec-websocket-extensions" not in client.headers
+        assert read_frame(client)[2:4] == (1002).to_bytes(2)
+
+    def test_what_is_shared_is_compressed_once_whoever_takes_it(self, serve_app, monkeypatch):
+        """By connections that were WebSockets from the start, and by those that were upgraded."""
+        packed: list[bytes] = []
+        pack = Packing.pack
+
+        def count(packing: Packing, text: bytes) -> bytes:
+            packed.append(text)
+            return pack(packing, text)
+
+        monkeypatch.setattr(Packing, "pack", count)
+        frame = Frame("event", b'"%s"' % (b"x" * 1000))
+        sent: list[Any] = []
+        polled, upgraded = (
+            Polled(SimpleNamespace(send=sent.append, websocket=SimpleNamespace(packing=each)))
+            for each in (None, PACKING)
+        )
+        polled.send_frame(frame)
+        packed_for_polls = len(packed)
+        upgraded.send_frame(frame)
+        upgraded.send_frame(frame)
+        frame.packed(PACKING)
+
+        def send_all(ws: WebSocket) -> None:
+            for packet in sent:
+                ws.send(packet.encode())
+
+        client = upgrade(serve_app, send_all)
+        frames = [read_frame(client) for _ in sent]
+
+        assert frames == [frame.packed(PACKING)] * 3
+        assert (packed_for_polls, len(packed)) == (0, 1)
+
+    def test_what_was_queued_before_the_upgrade_leaves_after_it(self, serve_app):
+        frame = Frame("event", b'"%s"' % (b"x" * 1000))
+        sent: list[Any] = []
+        Polled(SimpleNamespace(send=sent.append)).send_frame(frame)
+        client = upgrade(serve_app, lambda ws: ws.send(sent[0].encode()))
+
+        assert inflate(read_frame(client), WINDOW_BITS) == b'42["event","%s"]' % (b"x" * 1000)
+
+    def test_the_limit_holds_for_what_a_message_is_inflated_to(self, serve_app):
+        client = upgrade(serve_app, echo)
+        client.sock.sendall(packed_frame(b"x" * 10_001))
+
+        assert read_frame(client)[2:4] == (1009).to_bytes(2)
+
+    def test_who_makes_much_of_little_is_read_slowly(self, serve_app, monkeypatch):
+        monkeypatch.setattr(deflate, "_MOST_INFLATED_PER_S", 1 << 16)  # some seconds
+        heard: list[Any] = []
+
+        def listen(ws: WebSocket) -> None:
+            while (message := ws.wait()) is not None:
+                heard.append(message)
+
+        client = upgrade(serve_app, listen)
+        packet = packed_frame(b"x" * 9_000)
+        client.sock.sendall(packet * 1000)
+        while not heard:
+            eventlet.sleep(0.001)
+        eventlet.sleep(0.1)
+        client.sock.close()
+
+        assert len(heard) <= deflate.READ_BYTES // len(packet) + 1
