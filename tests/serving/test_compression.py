@@ -14,9 +14,9 @@ from cluster.nginx import Nginx
 from realtime import handshakes
 from realtime.websocket import is_deflated
 from tests.clients.scripts import walk
-from tests.realtime.test_deflate import inflate
+from tests.realtime.test_deflate import inflate, packed_frame
 from tests.realtime.test_frames import TEXT, client_frame
-from tests.regression.wires import Polling, dial, metric
+from tests.regression.wires import Polling, descriptors, dial, metric
 from tests.serving.conftest import wait_for_workers, with_workers
 from tests.serving.test_handshakes import USUAL, quick, usual_with
 from tests.support import needs
@@ -304,3 +304,16 @@ class TestStockClients:
             deadline_s=60,
             what="the end of it",
         )
+
+    def test_whoever_goes_in_the_middle_of_a_message_leaves_nothing(self, compressing):
+        """Its inflater, its descriptor and its session go with it; also while it rests."""
+        before = descriptors(compressing)
+        bomb = packed_frame(b"3" + b"x" * 400_000)
+        for number in range(60):
+            with dial(compressing) as connection:
+                connection.sendall(usual_with(OFFER))
+                read_to(b'"sid"', connection)
+                connection.sendall(bomb * (number % 3) + bomb[: 7 + number])
+        wait_until(lambda: metric(compressing, "fanfare_sessions") == 0, deadline_s=60)
+
+        wait_until(lambda: descriptors(compressing) <= before, deadline_s=60)
