@@ -50,10 +50,10 @@ class MemoryPresence:
         record = here.get(entry.user_id) or Record(entry.since_ms)
         before = record.status
         if write.leaves:
-            record.seats.pop(entry.connection_id, None)
+            record.take(entry.connection_id)
         else:
             seat = Seat(self._name, entry.session_id, entry.status, entry.at_ms)
-            record.seats[entry.connection_id] = seat
+            record.put(entry.connection_id, seat)
             record.since_ms = min(record.since_ms, entry.since_ms)
         return self._keep(entry.stream, entry.user_id, record, before, entry.connection_id)
 
@@ -120,7 +120,8 @@ class MemoryPresence:
         here = self._people.streams.setdefault(stream, {})
         record = here.get(user_id) or Record(0)
         before = record.status
-        record.seats = {id_: seat for id_, seat in record.seats.items() if seat.node != name}
+        for id_ in [id_ for id_, seat in record.seats.items() if seat.node == name]:
+            record.take(id_)
         return self._keep(stream, user_id, record, before)
 
     def leave_soon(self, seconds: float) -> None:

@@ -114,14 +114,32 @@ class Record:
 
     since_ms: int
     seats: dict[str, Seat] = field(default_factory=dict)
+    # Whose status shows, where that is known: to look at all at each change takes long.
+    latest: str | None = field(default=None, compare=False)
 
     @property
     def status(self) -> str | None:
         """The status that shows; None: nobody is here."""
         if not self.seats:
             return None
-        latest = max(self.seats, key=lambda name: (self.seats[name].at_ms, name))
-        return self.seats[latest].status
+        if self.latest is None:
+            self.latest = max(self.seats, key=lambda name: (self.seats[name].at_ms, name))
+        return self.seats[self.latest].status
+
+    def put(self, name: str, seat: Seat) -> None:
+        """Have a connection be here as it is now."""
+        latest = self.latest
+        if latest is None or latest == name:
+            self.latest = None
+        elif (seat.at_ms, name) > (self.seats[latest].at_ms, latest):
+            self.latest = name
+        self.seats[name] = seat
+
+    def take(self, name: str) -> None:
+        """Have a connection be here no more."""
+        self.seats.pop(name, None)
+        if self.latest == name:
+            self.latest = None
 
     def person(self, user_id: str) -> Person:
         """Give it as it is shown."""

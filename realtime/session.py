@@ -101,8 +101,8 @@ class Session:
     """One client, from its handshake to its end. It carries what a `Connection` sends."""
 
     __slots__ = (
-        "_engine", "_is_greeting", "_tries", "_waiting", "connection", "name", "pinged_at", "slot",
-        "transport",
+        "_engine", "_first", "_is_greeting", "_tries", "_waiting", "connection", "name",
+        "pinged_at", "slot", "transport",
     )  # fmt: skip
 
     is_visited = True
@@ -111,6 +111,8 @@ class Session:
         self._engine = engine
         self._waiting: deque[str] | None = None  # not None: they are being handled
         self._is_greeting = False
+        # Leaves together with what follows it: the answer to who connects, with its greeting.
+        self._first = b""
         self._tries = 0
         self.name = ""
         self.connection: Connection | None = None
@@ -137,15 +139,20 @@ class Session:
 
     def send_frame(self, frame: Frame) -> None:
         """Send something that others may be sent, too."""
-        self.transport.write(frame.packed(self.packing))
+        self._write(frame.packed(self.packing))
 
     def send_text(self, text: str) -> None:
         """Send a packet of Socket.IO."""
-        self.transport.write(encode_packed("4" + text, self.packing))
+        self._write(encode_packed("4" + text, self.packing))
+
+    def _write(self, data: bytes) -> None:
+        if self._first:
+            data, self._first = self._first + data, b""
+        self.transport.write(data)
 
     def sender(self) -> Send | None:
         """Give what writes straight to the system; None while something waits."""
-        return self.transport.sender()
+        return None if self._first else self.transport.sender()
 
     def take_over(self, data: bytes, sent: int) -> None:
         """Go on with frames of which `sender` has sent a part."""
@@ -153,8 +160,8 @@ class Session:
 
     def end(self, *, for_good: bool) -> None:
         """Close, after all that waits; `for_good`: stock clients shall not come back."""
-        if for_good:
-            self.transport.write(_GOODBYE)
+        if self._first or for_good:
+            self._write(_GOODBYE if for_good else b"")
         self.transport.close()
 
     def abort(self) -> None:
@@ -291,8 +298,14 @@ class Session:
             # It was closed while the token was looked up, and `on_over` knew of no connection.
             gate.on_gone(name)
             return
-        self.send_text(f'0{{"sid":"{name}"}}')
-        gate.on_connected(connection)
+        self._first = frames.encode_text(f'40{{"sid":"{name}"}}')
+        try:
+            gate.on_connected(connection)
+        finally:
+            if self._first:
+                self._write(b"")
+                # Nobody could write straight to it before.
+                self.on_blocked(is_blocked=False)
 
     def _may_try(self) -> bool:
         self._tries += 1

@@ -7,7 +7,7 @@ hands over, and tells its round.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from core.errors import UnavailableError
@@ -44,12 +44,18 @@ class Rounds(Generic[T]):
         most: int,
         kind: Callable[[T], Hashable] = lambda _item: None,
         gather: Callable[[], None] | None = None,
+        gather_on: bool = False,
     ) -> None:
-        """`gather` lets others come in, where `work` itself lets nobody run meanwhile."""
+        """`gather` lets others come in, where `work` itself lets nobody run meanwhile.
+
+        `gather_on` does so before every round, again and again as long as somebody comes: where
+        to work for many costs little more than for one.
+        """
         self._work = work
         self._most = most
         self._kind = kind
         self._gather = gather
+        self._gathers_on = gather_on
         self._guard = threading.Lock()
         self._line: deque[_Place[T]] = deque()
         self._is_led = False
@@ -75,7 +81,7 @@ class Rounds(Generic[T]):
 
     def _begin(self, place: _Place[T]) -> None:
         try:
-            if self._gather is not None:
+            if self._gather is not None and not self._gathers_on:
                 self._gather()
         except BaseException:
             with self._guard:
@@ -85,9 +91,10 @@ class Rounds(Generic[T]):
         with self._guard:
             place.round = self._take()
 
-    def _take(self) -> list[_Place[T]]:
-        first = self._line.popleft()
-        taken, size, kind = [first], first.size, self._kind(first.item)
+    def _take(self, taken: Sequence[_Place[T]] = ()) -> list[_Place[T]]:
+        """Take a round from the line, or what goes with one that is taken."""
+        taken = list(taken) or [self._line.popleft()]
+        size, kind = sum(place.size for place in taken), self._kind(taken[0].item)
         others: list[_Place[T]] = []
         while self._line:
             place = self._line.popleft()
@@ -124,6 +131,8 @@ class Rounds(Generic[T]):
     def _lead(self, place: _Place[T], taken: list[_Place[T]]) -> None:
         error: BaseException | None = None
         try:
+            if self._gathers_on:
+                self._gather_on(taken)
             self._work([one.item for one in taken])
         except Exception as caught:  # noqa: BLE001 - raised again, to everybody of the round
             error = caught
@@ -137,6 +146,15 @@ class Rounds(Generic[T]):
                 one.error = error
                 if one is not place:
                     one.bell.release()
+
+    def _gather_on(self, taken: list[_Place[T]]) -> None:
+        left = self._most - sum(place.size for place in taken)
+        seen = -1
+        while self._gather is not None and seen < len(self._line) < left:
+            seen = len(self._line)
+            self._gather()
+        with self._guard:
+            taken[:] = self._take(taken)
 
     def _pass_on(self) -> None:
         with self._guard:

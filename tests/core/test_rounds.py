@@ -116,6 +116,55 @@ class TestARound:
 
         assert [sorted(items) for items in works.rounds] == [[0, 1, 2]]
 
+    def test_it_gathers_on_as_long_as_somebody_comes(self, pool):
+        """Before every round; a turn in which nobody came is the last."""
+        coming = Coming(pool, [["b"], ["c", "d"], [], ["never"]])
+        coming.works.may_go.set()
+        coming.rounds.do("a")
+
+        assert coming.works.rounds == [["a", "b", "c", "d"]]
+        assert coming.left == [["never"]]
+
+    def test_it_gathers_no_more_than_fit(self, pool):
+        coming = Coming(pool, [["b"], ["c"], ["never"]], most=3)
+        coming.works.may_go.set()
+        coming.rounds.do("a")
+
+        assert coming.works.rounds == [["a", "b", "c"]]
+        assert coming.left == [["never"]]
+
+    def test_the_next_one_gathers_as_well(self, pool):
+        """Its leader was told to lead by the one before."""
+        coming = Coming(pool, [[]])
+        first = pool.submit(coming.rounds.do, "a")
+        assert coming.works.began.wait(DEADLINE_S)
+        second = pool.submit(coming.rounds.do, "b")
+        wait_until(lambda: len(coming.rounds._line) == 1)
+        coming.left = [["c"], []]
+        coming.works.may_go.set()
+        for call in (first, second):
+            call.result(DEADLINE_S)
+
+        assert coming.works.rounds == [["a"], ["b", "c"]]
+
+
+class Coming:
+    """Rounds that gather; others come in each time, as `left` says."""
+
+    def __init__(self, pool: ThreadPoolExecutor, left: list[list[str]], most: int = 100) -> None:
+        self.left = left
+        self.works = Works()
+        self.rounds = Rounds(self.works, most=most, gather=self._gather, gather_on=True)
+        self._pool = pool
+
+    def _gather(self) -> None:
+        for item in self.left.pop(0):
+            self._come(item, len(self.rounds._line) + 1)
+
+    def _come(self, item: str, waiting: int) -> None:
+        self._pool.submit(self.rounds.do, item)
+        wait_until(lambda: len(self.rounds._line) == waiting)
+
 
 def assert_true(value: object) -> None:
     assert value
@@ -153,6 +202,27 @@ class TestFailure:
         assert isinstance(leader.exception(DEADLINE_S), Killed)
         assert isinstance(other.exception(DEADLINE_S), UnavailableError)
         assert next_one.exception(DEADLINE_S) is None
+
+    def test_a_leader_that_is_killed_while_it_gathers_hands_over(self, pool):
+        class Killed(BaseException):
+            pass
+
+        calls: list[Any] = []
+
+        def gather() -> None:
+            if not calls:
+                calls.append(pool.submit(rounds.do, "next"))
+                wait_until(lambda: len(rounds._line) == 1)
+                raise Killed
+
+        works = Works()
+        works.may_go.set()
+        rounds = Rounds(works, most=100, gather=gather, gather_on=True)
+        leader = pool.submit(rounds.do, "killed")
+
+        assert isinstance(leader.exception(DEADLINE_S), Killed)
+        assert calls[0].exception(DEADLINE_S) is None
+        assert works.rounds == [["next"]]
 
 
 GREEN = """

@@ -10,13 +10,16 @@ from eventlet.green import socket
 
 from core.callers import Caller
 from core.errors import UnauthorizedError
+from realtime import green
 from realtime import session as session_module
 from realtime.connection import Carrier, Connection, ConnectionLimits
 from realtime.engine import Engine
 from realtime.frames import encode_text
 from realtime.hub import Frame
+from realtime.room import Room
 from realtime.session import EngineTerms
 from realtime.socketio_text import Sent
+from realtime.transport import Transport
 from tests.realtime.test_frames import BINARY, CLOSE, TEXT, client_frame, close_frame
 from tests.realtime.test_transport import real_connection
 
@@ -177,6 +180,65 @@ class TestHandshake:
 
         assert answer.startswith('40{"sid":"')
         assert client.read_text() == '42["ready",{}]'
+
+    def test_the_answer_leaves_together_with_what_follows_it(self, world, monkeypatch):
+        client, written = world.open(), list[bytes]()
+        monkeypatch.setattr(Transport, "write", lambda _, data: written.append(data))
+        client.send('40{"token":"good"}')
+        world.settle(lambda: written)
+
+        (together,) = written
+        assert together[2:].startswith(b'40{"sid":"')
+        assert together.endswith(b'42["ready",{}]')
+
+    def test_the_answer_comes_whatever_follows_it(self, world, monkeypatch):
+        """Nothing, a goodbye, or an end: it comes first, and it comes once."""
+
+        def leave(connection: Connection) -> None:
+            connection.say_goodbye("internal", "Bye.", "later")
+
+        follows = {
+            "nothing": (lambda _connection: None, []),
+            "a goodbye": (leave, ['42["bye"']),
+            "an end": (lambda connection: connection._carrier.end(for_good=False), []),
+            "an end for good": (lambda connection: connection._carrier.end(for_good=True), ["1"]),
+        }
+        for name, (what, wanted) in follows.items():
+            monkeypatch.setattr(world.gate, "on_connected", what)
+            client = world.open()
+            client.send('40{"token":"good"}')
+            texts = [client.read_text()] if name == "nothing" else client.read_end()
+
+            assert texts[0].startswith('40{"sid":"'), name
+            assert [text[:8] for text in texts[1:]] == wanted, name
+
+    def test_nobody_writes_straight_to_who_was_not_answered(self, world, monkeypatch):
+        """A room that it is in waits, or writes behind the answer."""
+        room = Room(green.soon)
+
+        def enter(connection: Connection) -> None:
+            room.let_in(connection)
+            room.give(Frame("event", b"1"))
+            eventlet.sleep(0.01)
+
+        monkeypatch.setattr(world.gate, "on_connected", enter)
+        client = world.open()
+        client.send('40{"token":"good"}')
+
+        assert client.read_text().startswith('40{"sid":"')
+        assert client.read_text() == '42["event",1]'
+
+    def test_who_was_answered_is_written_to_straight(self, world, monkeypatch):
+        """Also by a room that it entered before it was."""
+        room = Room(green.soon)
+        monkeypatch.setattr(world.gate, "on_connected", room.let_in)
+        client = world.open()
+        client.send('40{"token":"good"}')
+        client.read_text()
+        world.settle(lambda: room._direct)
+        room.give(Frame("event", b"1"))
+
+        assert client.read_text() == '42["event",1]'
 
     @pytest.mark.parametrize("hello", ["40", "40{}", "40/,{}", "40[]", "40/", "407"])
     def test_who_has_none_is_refused_in_words_that_clients_know(self, world, hello):

@@ -34,6 +34,38 @@ class TestRun:
 
         assert done == list(range(1000))
 
+    def test_what_comes_meanwhile_waits_for_the_next_turn(self):
+        """Work that makes work for ever lets others have a turn."""
+        done: list[str] = []
+
+        def again() -> None:
+            done.append("again")
+            if len(done) < 1000:
+                green.run(again)
+
+        green.run(again)
+        green.run(done.append, "first turn")
+        green.soon(done.append, "loop")
+        while len(done) < 1000:
+            eventlet.sleep(0)
+
+        assert done[:4] == ["again", "first turn", "loop", "again"]
+
+    def test_a_greenlet_that_is_killed_ends_nobody_elses_work(self):
+        done: list[int] = []
+
+        def die() -> None:
+            raise eventlet.greenlet.GreenletExit
+
+        for number in range(5):
+            green.run(die)
+            green.run(done.append, number)
+        settle()
+        green.run(done.append, 5)
+        settle()
+
+        assert done == list(range(6))
+
     def test_work_that_waits_holds_nobody_up(self):
         done: list[str] = []
 
