@@ -35,6 +35,7 @@ from api.limits_redis import make_store
 from api.parts import Parts as ApiParts
 from api.routing import Api
 from api.tokens import Tokens
+from api.web import Web
 from config import Settings, SettingsError, with_secret
 from core.event_cursor import EventCursors
 from core.passwords import Passwords
@@ -131,7 +132,7 @@ class Fanfare:
 def create_core(settings: Settings) -> Fanfare:
     """Make what needs no server: the database, and what makes tokens."""
     settings = with_secret(settings)
-    flask = edge.Web(__name__, static_folder=None)
+    flask = Web(__name__, static_folder=None)
     flask.config.update(
         SECRET_KEY=settings.secret_key,
         JWT_SECRET_KEY=settings.secret_key,
@@ -140,6 +141,8 @@ def create_core(settings: Settings) -> Fanfare:
     )
     _make_folder(settings)
     flask_db.init_app(flask)
+    # It would end a session of the ORM after each request: there are none.
+    flask.teardown_appcontext_funcs.clear()
     with flask.app_context():
         db = Database(
             flask_db.engine,

@@ -21,9 +21,10 @@ def get_caller(*, with_others: bool = False) -> Caller:
 
 
 def _claims() -> Claims:
-    ticket = request.args.get("ticket")
-    if ticket and request.method == "GET" and "Authorization" not in request.headers:
-        return accounts.take_ticket(parts().db, ticket)
+    if "HTTP_AUTHORIZATION" not in request.environ and request.method == "GET":
+        ticket = request.args.get("ticket")
+        if ticket:
+            return accounts.take_ticket(parts().db, ticket)
     return parts().tokens.verify_access(bearer())
 
 

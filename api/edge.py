@@ -1,6 +1,5 @@
 """What happens to every request and response: an id, headers of safety, CORS, the count."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -36,14 +35,6 @@ _EXPOSED = [
     "Retry-After",
     "X-Request-Id",
 ]
-
-
-class Web(Flask):
-    """Flask, without looking at every call whether a function of ours is a coroutine: none is."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Give the function as it is."""
-        return func
 
 
 class _NoSessions(SessionInterface):

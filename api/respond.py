@@ -7,6 +7,7 @@ from flask import Response, request
 
 from api.cursors import name_listing
 from api.parts import parts
+from api.web import Answer
 from core import json
 from core.errors import PreconditionFailedError
 from core.events import Event
@@ -117,12 +118,14 @@ def has_tag(tag: str) -> bool:
 
 def not_modified(tag: str) -> Response:
     """Answer that the client has it already."""
-    return Response(status=304, headers=_headers(tag))
+    answer = Answer(status=304, headers=_headers(tag))
+    del answer.headers["Content-Type"]
+    return answer
 
 
 def tagged(body: bytes, tag: str) -> Response:
     """Answer with JSON that has an ETag."""
-    return Response(body, mimetype="application/json", headers=_headers(tag))
+    return Answer(body, mimetype="application/json", headers=_headers(tag))
 
 
 def _headers(tag: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ A view gets its caller and its validated query and body as arguments, by the nam
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -21,6 +22,7 @@ from core.validation import check
 
 View = Callable[..., Response]
 _MAX_PATH_PART = 100
+_LONGEST_QUERY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def _handler(endpoint: Endpoint) -> View:
             values["caller"] = get_caller(with_others=endpoint.may_storm)
         standing = _take_turn(endpoint, values)
         if endpoint.query is not None:
-            values["query"] = check(endpoint.query, _query())
+            values["query"] = _query(endpoint.query)
         if endpoint.body is not None:
             values["body"] = check(endpoint.body, _body(endpoint.body_may_miss))
         response = endpoint.view(**values)
@@ -112,8 +114,21 @@ def _take_turn(endpoint: Endpoint, values: dict[str, Any]) -> Any:
     return parts().limits.take(endpoint.limit, who)
 
 
-def _query() -> dict[str, str]:
-    return {name: value for name, value in request.args.items() if name != "ticket"}
+def _query(model: type[BaseModel]) -> BaseModel:
+    text = request.environ.get("QUERY_STRING", "")
+    # Clients ask for the same again and again. A ticket is good for once, a cursor for one client.
+    if len(text) > _LONGEST_QUERY or "ticket" in text or "cursor" in text:
+        return _read_query(model, text)
+    return _known_query(model, text)
+
+
+def _read_query(model: type[BaseModel], _text: str) -> BaseModel:
+    # Of this very text: Flask has it as the request's own.
+    return check(model, {name: it for name, it in request.args.items() if name != "ticket"})
+
+
+# Nobody changes a query once it is read.
+_known_query = lru_cache(maxsize=1024)(_read_query)
 
 
 def _body(may_miss: bool) -> Any:
