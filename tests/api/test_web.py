@@ -49,7 +49,7 @@ def found(make: Any, asked: dict[str, Any]) -> Any:
         rule, values = make(request).match(return_rule=True)
     except HTTPException as error:
         # Where a redirect leads, and which methods there are, is told by headers.
-        return type(error), sorted(error.get_headers(asked))
+        return type(error), sorted(error.get_headers(asked)), getattr(error, "new_url", "")
     return rule, values, request.host
 
 
