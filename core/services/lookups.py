@@ -65,6 +65,8 @@ class Lookups:
         return found
 
     def _read_postable(self, asks: list[Ask]) -> Found:
+        if len(asks) == 1:
+            return {asks[0]: access.postable_alone(self._db, *asks[0])}
         with self._db.read() as conn:
             return access.postable_by_many(conn, asks)
 

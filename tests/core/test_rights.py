@@ -11,6 +11,7 @@ from core.callers import Caller
 from core.errors import FanfareError, ForbiddenError, NotFoundError
 from core.events import Control
 from core.services import access, channels, members, publish, users
+from core.services.lookups import Lookups
 from core.services.rights import _MOST, KEEP_S, Ask, Found, Rights
 from core.store.database import Database
 from tests.core.conftest import Core
@@ -265,6 +266,40 @@ class TestTheEnd:
         with pytest.raises(ForbiddenError):
             rights.stream_to_post_to(scene.bob, f"channel:{scene.public}")
         assert looks == 2
+
+
+class TestOneAlone:
+    def test_is_told_what_they_would_be_among_many(self, scene, core):
+        """One asker is asked for by another query than many are: each kind, role and way to ask."""
+        eve, guest = core.person("eve"), core.person("guest")
+        slugged, gone = scene.room("private", slug="a-slug"), scene.room("public")
+        direct = channels.create(
+            scene.db, scene.ada, channels.ChannelDraft("", "direct", members=["bob"])
+        ).channel["id"]
+        members.put(scene.db, scene.ada, scene.private, guest.user_id, "guest")
+        channels.delete(scene.db, scene.ada, gone, anything)
+        refs = [scene.public, scene.private, slugged, "a-slug", direct, gone, "nothing", ""]
+        streams = [f"channel:{ref}" for ref in refs] + ["user:me", f"user:{eve.user_id}", "other"]
+        asks = [
+            (who, it) for who in (scene.ada, scene.bob, guest, eve, scene.root) for it in streams
+        ]
+        with scene.db.read() as conn:
+            wanted = {ask: told(access.postable_by_many(conn, [ask])[ask]) for ask in asks}
+
+        assert {ask: told(access.postable_alone(scene.db, *ask)) for ask in asks} == wanted
+        assert set(wanted.values()) >= {"not_found", "forbidden", f"channel:{slugged}"}
+
+    def test_costs_one_statement(self, scene):
+        asked = []
+        event.listen(scene.db.engine, "before_cursor_execute", lambda *all_: asked.append(all_[2]))
+        lookups = Lookups(scene.db)
+        lookups.rights.stream_to_post_to(scene.bob, f"channel:{scene.public}")
+
+        assert len([text for text in asked if not text.startswith("BEGIN")]) == 1
+
+
+def told(answer: str | FanfareError) -> str:
+    return answer.code if isinstance(answer, FanfareError) else answer
 
 
 class TestSignals:

@@ -878,7 +878,7 @@ class TestTail:
     def test_up_to_an_offset_it_is_a_part_of_that(self, data):
         """No event too many and none too few; nothing where the node has not come so far."""
         delivered: list[bytes] = []
-        track = Track(STREAM, lambda _track, _at, body: delivered.append(body), TailBudget(100), 5)
+        track = Track(STREAM, lambda *told: delivered.append(told[-1]), TailBudget(100), 5)
         track.start(Position(0, "e"))
         for offset in range(1, data.draw(SMALL) + 1):
             track.offer("e", offset, bytes([offset]))
