@@ -3,6 +3,7 @@
 With `green.py` and `green_line.py` the only file that names eventlet.
 """
 
+import contextlib
 import errno
 import resource
 import socket
@@ -172,6 +173,8 @@ class Listener:
             self._guests.welcome(client, greeting)
         except BlockingIOError:
             return False
+        except OSError:
+            client.close()  # it has gone already
         except Exception:  # noqa: BLE001 - whatever a stranger sent: the door stays open
             _log.exception("handshake failed")
             client.close()
@@ -279,8 +282,10 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
         """Refuse what is no request, in the form of every other error."""
         self.close_connection = 1
         refusal = refuse_request(code, message or "This is no HTTP request.")
-        self.wfile.write(refusal)
-        self.wfile.flush()
+        # Who sent half a head may be gone by now, which is no failure of ours.
+        with contextlib.suppress(OSError):
+            self.wfile.write(refusal)
+            self.wfile.flush()
 
     def finish(self) -> None:
         """Let go of the connection, also where its client takes nothing more."""

@@ -304,6 +304,8 @@ class Transport:
     def _close(self, code: int | None, reason: str) -> None:
         # Who writes by `sender` must not write behind it.
         self._owner.on_blocked(is_blocked=True)
+        if self._sock is None:
+            return  # What was to leave before could not be written: the client has gone.
         frame = frames.encode_close(code, reason)
         if self._buffer is None:
             self._write_now(frame)

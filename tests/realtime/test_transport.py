@@ -354,6 +354,27 @@ class TestClose:
         assert pair.read()[0] == CLOSE
         assert seen[0] is True
 
+    @pytest.mark.parametrize("by", ["us", "the client", "a fault"])
+    def test_a_client_that_is_gone_before_is_no_failure(self, pair, by):
+        """What was to leave before the close frame finds it out."""
+        logged: list[str] = []
+
+        def hear(*, is_blocked: bool) -> None:
+            pair.transport.abort("transport error")
+
+        pair.owner.on_blocked = hear
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transport._log, "exception", logged.append)
+            if by == "us":
+                pair.transport.close()
+            else:
+                pair.client.sendall(close_frame(1000) if by == "the client" else client_frame(3))
+            pair.settle(lambda: pair.owner.released)
+            eventlet.sleep(0.01)
+
+        assert logged == []
+        assert pair.owner.over == ["transport error"]
+
     def test_nothing_follows_it(self, pair):
         pair.transport.close()
         pair.transport.write(frames.encode_text("late"))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cluster.redis import RedisServer
-from tests.conftest import sqlite_url
+from tests.conftest import copy_sqlite, sqlite_url
+from tests.serving import books, ugly
 from tests.support.server import Server
 from tests.support.wait import wait_until
 
@@ -71,3 +72,21 @@ def many(
     with Server(migrated_database, instance=folder, migrate=False, **settings) as running:
         wait_for_workers(running)
         yield running
+
+
+@pytest.fixture(params=["run.py", "worker"])
+def scene_and_books(
+    request: pytest.FixtureRequest, migrated_database: str, tmp_path: Path
+) -> Iterator[tuple[ugly.Scene, books.Books]]:
+    """A server, and the books of the process that serves."""
+    url = copy_sqlite(migrated_database, tmp_path)
+    file, redis_port = Path(url.removeprefix("sqlite:///")), 0
+    settings: dict[str, Any] = {**books.SETTINGS, "CENSUS_FOLDER": tmp_path}
+    if request.param == "worker":
+        redis = request.getfixturevalue("redis_server")
+        more = {"WORKERS": 1, "NODE_NAME": "leaks", "TRANSPORTS": "websocket,polling"}
+        settings |= with_workers(redis, tmp_path, **more)
+        redis_port = redis.port
+    with Server(url, instance=tmp_path, migrate=False, **settings) as server:
+        pid = wait_for_workers(server, 1)[0] if redis_port else server.pid
+        yield ugly.set_scene(server, url), books.Books(server, pid, (file, redis_port))
