@@ -24,13 +24,14 @@ LOCK_FUZZ := $(PY) -m uv pip compile tests/fuzz/requirements.in $(LOCKED)
 # Beside the environment, which holds what is locked for everybody and no more.
 FUZZER := .fuzz/site/.installed
 
-# Seconds that `make fuzz` gives each target.
+# Seconds that `make fuzz` gives each target, and that `make soak` takes.
 FUZZ_TIME ?= 60
+DURATION ?= 600
 
 # A virtual environment whose interpreter was removed is set up again.
 $(shell test -x $(PY) || rm -f $(RUNTIME) $(DEV))
 
-.PHONY: help run native cluster test check bench fuzz lock format clean setup
+.PHONY: help run native cluster test check bench soak fuzz lock format clean setup
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -59,6 +60,9 @@ bench: $(DEV) ## Measure speed and memory, and beside other servers; writes JSON
 
 fuzz: $(DEV) $(FUZZER) ## Search for bytes that break a parser, led by coverage (FUZZ_TIME=60 seconds a target; ARGS="--only frames")
 	@$(PY) -m tests.fuzz --seconds $(FUZZ_TIME) $(ARGS)
+
+soak: $(DEV) ## Put a server under mixed load for DURATION seconds (600); fails where memory, files or greenlets grow
+	@$(PY) -m tests.soak --seconds $(DURATION) $(ARGS)
 
 format: $(DEV) ## Format the code and mend what ruff can mend
 	@$(PY) -m ruff check --fix-only .

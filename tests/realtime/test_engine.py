@@ -20,6 +20,7 @@ from realtime.room import Room
 from realtime.session import EngineTerms
 from realtime.socketio_text import Sent
 from realtime.transport import Transport
+from realtime.writers import PlainWriter
 from tests.realtime.test_frames import BINARY, CLOSE, TEXT, client_frame, close_frame
 from tests.realtime.test_transport import real_connection
 
@@ -214,7 +215,7 @@ class TestHandshake:
 
     def test_nobody_writes_straight_to_who_was_not_answered(self, world, monkeypatch):
         """A room that it is in waits, or writes behind the answer."""
-        room = Room(green.soon)
+        room = Room(green.soon, PlainWriter())
 
         def enter(connection: Connection) -> None:
             room.let_in(connection)
@@ -230,7 +231,7 @@ class TestHandshake:
 
     def test_who_was_answered_is_written_to_straight(self, world, monkeypatch):
         """Also by a room that it entered before it was."""
-        room = Room(green.soon)
+        room = Room(green.soon, PlainWriter())
         monkeypatch.setattr(world.gate, "on_connected", room.let_in)
         client = world.open()
         client.send('40{"token":"good"}')
