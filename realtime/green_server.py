@@ -23,6 +23,7 @@ import structlog
 from realtime.framing import ShortLines, find_fault, refuse_request
 from realtime.green import counted
 from realtime.request_head import Again, read_head, read_lines
+from realtime.websocket import HAS_EARLY
 
 _log = structlog.get_logger(__name__)
 
@@ -299,6 +300,7 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
         """Make the WSGI environment of a request."""
         environ: dict[str, Any] = super().get_environ()
         environ["SERVER_PROTOCOL"] = self.request_version  # the library says 1.0, whatever came
+        environ[HAS_EARLY] = self._has_early
         self._count(environ)
         source = environ["eventlet.input"]
         source.rfile = ShortLines(source.rfile)
@@ -316,6 +318,19 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
         source.discard = discard
         environ[_JUDGE_UNREAD] = lambda: self._judge_unread(source)
         return environ
+
+    def _has_early(self) -> bool:
+        # What came behind the head lies in the file, and would be lost with it.
+        sock = self.connection
+        timeout = sock.gettimeout()
+        sock.setblocking(False)
+        try:
+            has_early = bool(self.rfile.peek(1))
+        finally:
+            sock.settimeout(timeout)
+        if has_early:
+            self.close_connection = 1
+        return has_early
 
     def _judge_unread(self, source: Any) -> None:
         # Said in the answer's head, or the client would send its next request into the end.

@@ -34,6 +34,8 @@ _SWITCHING = (
     b"Sec-WebSocket-Accept: %s\r\n%s\r\n"
 )
 _EXTENSIONS = "Sec-WebSocket-Extensions: %s\r\n"
+# In the environ of a request: tells whether something came behind its head already.
+HAS_EARLY = "fanfare.has_early"
 logger = logging.getLogger(__name__)
 
 
@@ -77,6 +79,8 @@ def judge_handshake(environ: WSGIEnvironment) -> Refusal | None:
     # A body would be taken for frames.
     if environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
         return Refusal("400 Bad Request", "the request has a body")
+    if environ.get(HAS_EARLY, bool)():
+        return Refusal("400 Bad Request", "something came before the answer")
     return None
 
 

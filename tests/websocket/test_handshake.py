@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import Server
-from tests.websocket.line import CLOSE, KEY, SOCKET_IO, TEXT, Line, close_frame, handshake
+from tests.websocket.line import CLOSE, KEY, SOCKET_IO, TEXT, Line, close_frame, frame, handshake
 
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the RFC's own example
 ACCEPTED: list[tuple[str, str, bytes]] = [
@@ -71,6 +71,8 @@ REFUSED: list[tuple[str, str, bytes, int]] = [
         400,
     ),
     ("4.1", "a body", handshake(Content_Length="4") + b"abcd", 400),
+    ("4.1", "a frame before the answer", handshake() + frame(TEXT, b"40{}"), 400),
+    ("4.1", "half a frame before the answer", handshake() + frame(TEXT, b"40{}")[:1], 400),
     ("4.1", "a body in chunks", handshake(Transfer_Encoding="chunked") + b"0\r\n\r\n", 400),
     ("4.2.2", "another path", handshake(path="/socket.io/x?EIO=4&transport=websocket"), 404),
     ("Engine.IO", "no version", handshake(path="/socket.io/?transport=websocket"), 400),
