@@ -50,14 +50,13 @@ from core.store.database import Database
 from core.store.models import db as flask_db
 from core.store.schema import schema_is_current
 from jobs import retention
-from realtime import asyncapi, green, writers
+from realtime import asyncapi, deflate, green, writers
 from realtime.access_watch import AccessWatch
 from realtime.bus import Bus
 from realtime.bus_memory import MemoryBus
 from realtime.bus_redis import RedisBus
 from realtime.client_redis import RedisAddress, RedisRefusedError
 from realtime.connection import ConnectionLimits
-from realtime.deflate import make_packing
 from realtime.drain import Drain, DrainTimes
 from realtime.followers import FollowerLimits, FollowerParts, Followers
 from realtime.gateway import Gateway, GatewayLimits
@@ -221,12 +220,8 @@ def redis_answers(settings: Settings) -> bool:
 
 
 def _redis_address(settings: Settings) -> RedisAddress:
-    return RedisAddress(
-        settings.redis_url,
-        settings.redis_ca_file,
-        settings.redis_cert_file,
-        settings.redis_key_file,
-    )
+    certificates = (settings.redis_ca_file, settings.redis_cert_file, settings.redis_key_file)
+    return RedisAddress(settings.redis_url, *certificates)
 
 
 def _make_bus(settings: Settings, node_id: str) -> Bus:
@@ -361,7 +356,7 @@ def _add_gateway(
         ping_timeout=settings.ping_timeout_s,
         **options,
     )
-    packing = make_packing(settings.ws_compression_level, settings.ws_compression_min_bytes)
+    packing = deflate.make_packing(settings.ws_compression_level, settings.ws_compression_min_bytes)
     plug_in_websocket(socketio.server, packing)  # type: ignore[attr-defined]
     limits = GatewayLimits(
         connection=ConnectionLimits(
