@@ -75,7 +75,8 @@ class Rounds(Generic[T]):
         else:
             self._wait(place)
         if place.round is not None:
-            self._lead(place, place.round)
+            taken, place.round = place.round, None  # it holds the place: a circle
+            self._lead(place, taken)
         if place.error is not None:
             raise place.error
 

@@ -1,8 +1,10 @@
 """Rounds: who waits goes together, nobody is forgotten, and nobody waits for nothing."""
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -56,7 +58,25 @@ def pool():
         yield threads
 
 
+class Item:
+    """Something that can be watched going away."""
+
+
 class TestARound:
+    def test_what_was_done_is_let_go_of_at_once(self):
+        """The collector of cycles looks seldom, and an event may be large."""
+        rounds: Rounds[Item] = Rounds(lambda _items: None, most=10)
+        item = Item()
+        gone = weakref.ref(item)
+        gc.disable()
+        try:
+            rounds.do(item)
+            del item
+
+            assert gone() is None
+        finally:
+            gc.enable()
+
     def test_at_rest_it_begins_at_once(self):
         works = Works()
         works.may_go.set()
