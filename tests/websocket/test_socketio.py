@@ -17,9 +17,10 @@ PLACEHOLDER = '{"_placeholder":true,"num":0}'
 
 
 def is_here(line: Line) -> bool:
-    """Tell whether a session still does what it is asked."""
+    """Tell whether a session does what it is asked, and says nothing else before."""
     line.send(frame(TEXT, said.packet(ack_id=99)))
-    return bool(said.heard(line, 99) == said.TEXT)
+    text = line.hear()
+    return text.startswith("4399[") and said.text_of(text.encode()) == said.TEXT
 
 
 class TestConnect:
