@@ -91,6 +91,8 @@ class Listener:
         self._own = _adopt(own)
         self._others = [_adopt(other) for other in others]
         self._left: deque[Any] = deque()
+        # Accepted before they said anything; they may have by the time that others are.
+        self._silent: list[Any] = []
         self._waiter: Any = None
         self._over = eventlet.event.Event()
         self.is_closed = False
@@ -111,6 +113,7 @@ class Listener:
         # A sole owner that closed would reset them.
         while not self._is_shared and (found := self._take(self._own)):
             self._left.append(found)
+        self._look_again()
         if self._waiter is not None:
             # It must leave the loop's list before the number is free for another file.
             eventlet.kill(self._waiter, _ClosedError)
@@ -135,7 +138,8 @@ class Listener:
             if not self._has_room():
                 eventlet.sleep(_FULL_S)
                 continue
-            found = self._take(self._own) or self._wait()
+            is_turn = len(self._silent) < _FAIR_SHARE
+            found = (is_turn and self._take(self._own)) or self._listen_again() or self._wait()
             if found is _WELCOMED:
                 welcomed += 1
                 if welcomed % _FAIR_SHARE == 0:
@@ -156,11 +160,27 @@ class Listener:
                 eventlet.sleep(0.2)
             return None
         eventlet.hubs.notify_opened(client.fileno())
-        if self._is_guest(client):
-            return _WELCOMED
+        is_guest = self._is_guest(client)
+        if is_guest is None:
+            self._silent.append((client, address))
+        return self._found(client, address) if is_guest is False else _WELCOMED
+
+    def _found(self, client: socket.socket, address: Any) -> Any:
         return eventlet.greenio.GreenSocket(client), address
 
-    def _is_guest(self, client: socket.socket) -> bool:
+    def _listen_again(self) -> Any:
+        if not self._silent:
+            return None
+        eventlet.sleep(0)
+        self._look_again()
+        return _WELCOMED
+
+    def _look_again(self) -> None:
+        silent, self._silent = self._silent, []
+        self._left.extend(self._found(*one) for one in silent if not self._is_guest(one[0]))
+
+    def _is_guest(self, client: socket.socket) -> bool | None:
+        """Let a guest in; None: it has said nothing yet."""
         # A handshake that is here already needs no greenlet. Whatever is late, in parts or in any
         # way unusual goes the usual way.
         if self._guests is None or self.is_closed:
@@ -173,7 +193,7 @@ class Listener:
             client.recv(len(head))
             self._guests.welcome(client, greeting)
         except BlockingIOError:
-            return False
+            return None
         except OSError:
             client.close()  # it has gone already
         except Exception:  # noqa: BLE001 - whatever a stranger sent: the door stays open
