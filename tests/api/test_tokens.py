@@ -123,3 +123,23 @@ class TestForgeries:
 
         with pytest.raises(UnauthorizedError):
             tokens.verify_access(token)
+
+    def test_each_kind_is_remembered_for_its_use(self, tokens):
+        """Also the second time."""
+        access, refresh = tokens.pair(LOGIN)
+        for _ in range(2):
+            assert tokens.verify_access(access) == tokens.verify_access(access)
+            assert tokens.verify_refresh(refresh).token_id == "r1"
+            with pytest.raises(UnauthorizedError):
+                tokens.verify_access(refresh)
+
+    def test_no_token_is_kept(self, tokens):
+        pair = tokens.pair(LOGIN)
+        tokens.verify_access(pair[0])
+        tokens.verify_refresh(pair[1])
+
+        assert [len(key) for key in tokens._verified] == [32, 32]
+
+    def test_what_is_no_text_is_no_token(self, tokens):
+        with pytest.raises(UnauthorizedError):
+            tokens.verify_access("\ud800")
