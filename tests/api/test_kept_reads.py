@@ -1,16 +1,20 @@
 """Pages, snapshots and 304s from what is kept: as fresh as the database, and for nobody else."""
 
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
 
+from cluster.postgres import Postgres, find_binaries
 from core.store.database import Database
 from tests.api.people import done, make_channel, post, problem
-from tests.support import plainly
+from tests.support import needs, plainly
 from tests.support.client import registered
+from tests.support.server import Server
+from tests.support.wait import wait_until
 
 STEPS = 150
 JSON = dict[str, Any]
@@ -81,6 +85,7 @@ class Life:
 
 
 KINDS = ("public", "private")
+KEPT = ("messages", "sync")
 
 
 class TestWhatIsRead:
@@ -109,15 +114,13 @@ class TestWhatIsRead:
 class TestWhoMayNoLongerRead:
     """What they hold, and what is kept, opens no door."""
 
-    PATHS = ("messages", "sync")
-
     @pytest.fixture
     def held(self, ada, newcomer):
         """A private channel that a newcomer has just read, and the tags of it."""
         channel = make_channel(ada, "private", members=[newcomer])
         post(ada, channel)
         place = f"/channels/{channel['id']}"
-        tags = {f"{place}/{it}": newcomer.get(f"{place}/{it}").headers["ETag"] for it in self.PATHS}
+        tags = {f"{place}/{it}": newcomer.get(f"{place}/{it}").headers["ETag"] for it in KEPT}
         for path in tags:
             done(ada.get(path))
         return channel, tags
@@ -185,6 +188,32 @@ def registered_again(client):
     assert other.login(client.user["username"]).ok
     other.user = client.user
     return other
+
+
+def is_answered(client, path, tag):
+    return client.get(path, headers={"If-None-Match": tag}).status_code in (200, 304)
+
+
+class TestWithoutTheDatabase:
+    def test_nothing_is_read(self, tmp_path):
+        """What is kept may be old by now, and whose it is can't be asked: no guess, and no 304."""
+        needs.require(find_binaries(), "no PostgreSQL on PATH nor as a wheel")
+        with Postgres(fsync=False) as postgres:
+            url = postgres.create_database()
+            with Server(url, instance=tmp_path) as server:
+                ada = registered(server.url)
+                place = f"/channels/{make_channel(ada)['id']}"
+                tags = {path: ada.get(f"{place}/{path}").headers["ETag"] for path in KEPT}
+                asked = [(f"{place}/{path}", tag) for path, tag in tags.items()]
+                asked += [(f"{place}/{path}", "") for path in KEPT]
+                postgres.stop()
+                away = [ada.get(path, headers={"If-None-Match": tag}) for path, tag in asked]
+                postgres.start()
+
+                for answer in away:
+                    problem(answer, 503, "unavailable")
+                for path, tag in asked:
+                    wait_until(partial(is_answered, ada, path, tag), deadline_s=30)
 
 
 class TestOnesOwn:
