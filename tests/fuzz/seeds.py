@@ -80,6 +80,22 @@ _CURSORS = [
     b"=",
     "é".encode(),
 ]
+_HINTS = [
+    b"\x01\x00\x02" + (7).to_bytes(8) + b'e1{"offset":7}',
+    b"\x01\x01\x02" + bytes(8) + b'n2{"type":"typing"}',
+    b"\x01\x02\x02" + bytes(8) + b'n2{"kind":"access_lost","user_id":"u","stream":"channel:x"}',
+    b"\x01\x02\x02" + bytes(8) + b'n2{"kind":"none","user_id":7}',
+    b"\x01\x00\xff" + bytes(8) + b"short",
+    b"\x02\x00\x00" + bytes(8),
+    b"\x01",
+]
+_RECORDS = [
+    b'{"since":1700000000000,"seats":{"n1.a":["c","online","n1",1700000000000]}}',
+    b'{"since":1700000000000,"seats":{}}',
+    b'{"since":1e308,"seats":{"n1":["c","online","n1",true,5]}}',
+    b'{"since":1700000000000,"seats":{"n1":7}}',
+    b"[]",
+]
 # What a search should not have to guess, as libFuzzer writes it: bytes by their numbers.
 WORDS = [
     *(
@@ -100,4 +116,6 @@ SEEDS: dict[str, list[bytes]] = {
     "schemas": _SCHEMAS,
     "heads": _HEADS,
     "cursors": _CURSORS,
+    "hints": _HINTS,
+    "records": _RECORDS,
 }

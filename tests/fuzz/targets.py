@@ -13,11 +13,15 @@ import socketio.packet
 from core import json
 from core.errors import InvalidError, describe
 from core.event_cursor import EventCursors
+from core.events import Control
 from core.validation import check
 from realtime import frames
+from realtime.bus import Hint, SignalHint
+from realtime.bus_redis import RedisBus
 from realtime.frames import Close, FrameReader, Ping, Pong, ProtocolError
 from realtime.handshakes import QuickHandshakes, Terms, read_usual_head
 from realtime.packets import PACKETS
+from realtime.presence_scripts import read_record
 from realtime.socketio_text import (
     Elsewhere,
     Hello,
@@ -239,6 +243,42 @@ def fuzz_cursors(data: bytes) -> None:
     assert CURSORS.write(positions) == text
 
 
+class _Listens:
+    """Takes what the bus hears, as a node would."""
+
+    def on_hint(self, hint: Hint) -> None:
+        assert hint.stream == "channel:x"
+        assert hint.offset >= 0
+
+    def on_signal(self, signal: SignalHint) -> None:
+        assert signal.stream == "channel:x"
+
+    def on_control(self, control: Control) -> None:
+        assert isinstance(control, Control)
+
+
+def _make_bus() -> RedisBus:
+    nowhere: Any = None
+    made = RedisBus(nowhere, "n1", "fanfare")
+    listener: Any = _Listens()
+    made._listener = listener
+    return made
+
+
+_bus = _make_bus()
+
+
+def fuzz_hints(data: bytes) -> None:
+    """Messages on Redis: of another version or damaged ones are dropped, and raise nothing."""
+    _bus.on_message(b"fanfare:stream:channel:x", data)
+
+
+def fuzz_records(data: bytes) -> None:
+    """What lies in Redis for presence: a record of people who are there, or none of ours."""
+    record = read_record(data)
+    assert record is None or record.seats
+
+
 def _cut(data: bytes, step: int) -> Iterator[bytes]:
     for at in range(0, len(data), step):
         yield data[at : at + step]
@@ -253,4 +293,6 @@ TARGETS: dict[str, Target] = {
     "schemas": fuzz_schemas,
     "heads": fuzz_heads,
     "cursors": fuzz_cursors,
+    "hints": fuzz_hints,
+    "records": fuzz_records,
 }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core import json as core_json
 from core import validation
-from realtime import frames, handshakes, socketio_text
+from realtime import bus_redis, frames, handshakes, presence_scripts, socketio_text
 from tests.fuzz import targets
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import TARGETS
@@ -48,6 +48,13 @@ class TestTargets:
         TARGETS[name](data)
 
 
+class Unread:
+    """Takes the place of what reads a control message by its schema."""
+
+    def validate_json(self, body: bytes) -> Any:
+        return json.loads(body)["kind"]
+
+
 make_reader = frames.FrameReader.__init__
 any_digits = re.compile(socketio_text._EVENT.pattern.replace("[0-9]{0,15}", r"\d{0,17}"), re.DOTALL)
 # What is broken: the target that has to see it, where, and what stands there instead.
@@ -65,6 +72,8 @@ FAULTS: dict[str, tuple[str, Any, str, Any]] = {
     "an exception that escapes": ("packets", core_json, "loads", json.loads),
     "a refusal of another kind": ("schemas", validation, "ValidationError", KeyError),
     "a handshake that nobody judges": ("heads", handshakes, "judge_handshake", lambda _: None),
+    "word of a node that is not looked at": ("hints", bus_redis, "_READ_CONTROL", Unread()),
+    "a seat that is not looked at": ("records", presence_scripts, "_is_seat", lambda *_: True),
     "a signature that nobody looks at": ("cursors", targets.CURSORS, "read", lambda _cursor: {}),
 }
 
