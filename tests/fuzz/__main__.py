@@ -19,7 +19,7 @@ TIMEOUT_S = 10
 MEMORY_MIB = 1024
 LENGTH = 4096
 EXECUTED = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
-WHY = re.compile(r"=== Uncaught Python exception.*?(?=^==\d+==)", re.DOTALL | re.MULTILINE)
+WHY = re.compile(r"=== Uncaught Python exception.*?\n\n", re.DOTALL)
 COVERED = re.compile(r"cov: (\d+)")
 
 

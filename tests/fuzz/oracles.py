@@ -12,10 +12,14 @@ NONE_GIVEN = 1005
 
 @dataclass
 class Reading:
-    """What was understood, and the close code of the fault that ended it; 0: none."""
+    """What was understood, and the close code of the fault that ended it; 0: none.
+
+    `is_unsure` where that is a code for closing that was registered since, or was not.
+    """
 
     events: list[Event]
     fault: int
+    is_unsure: bool = False
 
 
 def read_frames(data: bytes) -> Reading:
@@ -32,6 +36,7 @@ def read_frames(data: bytes) -> Reading:
                 break
     except ParseFailed as error:
         reading.fault = int(error.code)
+        reading.is_unsure = "unknown reserved code" in str(error)
     return reading
 
 

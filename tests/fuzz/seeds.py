@@ -25,6 +25,8 @@ _FRAMES = [
     frame(CLOSE),
     close_frame(1000, "Tschüß".encode()),
     close_frame(1014),
+    close_frame(1014, b"\xff"),
+    close_frame(1016, b"\xff"),
     close_frame(1005),
     frame(BINARY, b"x", form=126),
     frame(BINARY, b"x", form=127),

@@ -14,8 +14,8 @@ from tests.support.server import ROOT, Server
 SECONDS = 15.0
 
 
-def samples(memory: Any, *, number: int = 100) -> list[Sample]:
-    return [Sample(float(at), memory(at), 50, 40, 30) for at in range(number)]
+def samples(memory: Any, *, number: int = 100, step_s: float = 6) -> list[Sample]:
+    return [Sample(at * step_s, memory(at), 50, 40, 30) for at in range(number)]
 
 
 class TestTheRule:
@@ -30,7 +30,7 @@ class TestTheRule:
         ],
     )
     def test_what_is_flat_passes(self, memory):
-        assert all(verdict.is_flat for verdict in judge(samples(memory), 30))
+        assert all(verdict.is_flat for verdict in judge(samples(memory), 180))
 
     @pytest.mark.parametrize(
         "memory",
@@ -41,14 +41,21 @@ class TestTheRule:
         ],
     )
     def test_what_grows_fails(self, memory):
-        (grown,) = [verdict for verdict in judge(samples(memory), 30) if not verdict.is_flat]
+        (grown,) = [verdict for verdict in judge(samples(memory), 180) if not verdict.is_flat]
 
         assert grown.name == "memory_mib"
         assert "GROWS" in str(grown)
 
+    def test_a_short_run_may_fill_its_caches(self):
+        quick = samples(lambda at: 100.0 + at * 0.15, step_s=0.1)
+        (slow,) = [v for v in judge(samples(lambda at: 100.0 + at * 0.15), 180) if not v.is_flat]
+
+        assert all(verdict.is_flat for verdict in judge(quick, 3))
+        assert slow.name == "memory_mib"
+
     def test_too_few_samples_are_no_verdict(self):
         with pytest.raises(ValueError, match="too few"):
-            judge(samples(lambda _at: 1.0, number=40), 30)
+            judge(samples(lambda _at: 1.0, number=40), 180)
 
 
 class Leaky(Server):
