@@ -14,8 +14,9 @@ ROUND = 1_000
 WARM_UP = 2
 # After those; the worker runs the same code, and shows that it does.
 ROUNDS = {"run.py": 8, "worker": 2}
-# For 8,000 connections; had each one kept its session alone, it were 16 MiB.
-MOST_MORE_KIB = 8 * 1024
+# For 8,000 connections: what the allocator may not find a use for. The census counts the objects;
+# this is for what it can't see, such as a buffer of a few kilobytes for each.
+MOST_MORE_KIB = 12 * 1024
 
 
 @pytest.mark.timeout(600)
