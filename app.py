@@ -61,8 +61,8 @@ from realtime.drain import Drain, DrainTimes
 from realtime.followers import FollowerLimits, FollowerParts, Followers
 from realtime.gateway import Gateway, GatewayLimits
 from realtime.gateway import Parts as GatewayParts
+from realtime.green_door import Guests
 from realtime.green_line import take_socket
-from realtime.green_server import Guests
 from realtime.handlers import HANDLERS
 from realtime.handshakes import (
     QuickHandshakes,

@@ -120,7 +120,7 @@ def serve(_arguments: argparse.Namespace) -> int:
         )
     from app import create_app, start_background
     from core.store.schema import schema_is_current
-    from realtime import green, green_server
+    from realtime import green, green_door, green_server
     from realtime.memory import give_big_blocks_back, look_for_cycles_seldom
 
     _look_for_redis(settings)
@@ -128,7 +128,7 @@ def serve(_arguments: argparse.Namespace) -> int:
     if not schema_is_current(fanfare.db):
         raise CommandError(_NO_TABLES)
     try:
-        listener = green_server.listen(settings.host, settings.port)
+        listener = green_door.listen(settings.host, settings.port)
     except OSError as error:
         raise CommandError(f"HOST {settings.host}, PORT {settings.port}: {error}") from error
     start_background(fanfare)

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from realtime import green
-from realtime.green_server import Listener
+from realtime.green_door import Listener
 
 _log = structlog.get_logger(__name__)
 

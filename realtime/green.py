@@ -1,6 +1,6 @@
 """Greenlets, timers, threads, signals, what can be read and written.
 
-With `green_server.py` and `green_line.py` the only file that names eventlet. Kept small enough to
+With the other `green_*.py` the only file that names eventlet. Kept small enough to
 be written again for another loop in a day.
 """
 

@@ -1,6 +1,6 @@
 """A connection that outlives what the HTTP server does with it: taken away, or answered for long.
 
-With `green.py` and `green_server.py` the only files that name eventlet.
+With `green.py` and the other `green_*.py` the only file that names eventlet.
 """
 
 import contextlib

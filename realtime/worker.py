@@ -26,7 +26,7 @@ from gunicorn.workers.base import Worker
 
 if TYPE_CHECKING:
     from realtime.drain import Drain
-    from realtime.green_server import Guests, Listener
+    from realtime.green_door import Guests, Listener
 
 BACKLOG = 4096
 # The master kills a worker that has not shown itself for so long.
@@ -95,7 +95,7 @@ class FanfareWorker(Worker):  # type: ignore[misc] # gunicorn ships no types
         green_server.serve(listener, program, program.most_connections, program.guests)
 
     def _take_listener(self) -> "Listener":
-        from realtime.green_server import Listener  # noqa: PLC0415 - imports eventlet
+        from realtime.green_door import Listener  # noqa: PLC0415 - imports eventlet
 
         descriptors = [each.sock.detach() for each in self.sockets]
         self.sockets.clear()

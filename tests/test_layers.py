@@ -62,7 +62,7 @@ ONLY_IN: dict[str, set[str]] = {
     "aiohttp": {"fanfare_client.doors.socket"},
     "alembic": {"migrations", "core.store", "app"},
     "engineio": {"realtime"},
-    "eventlet": {"realtime.green", "realtime.green_line", "realtime.green_server", "run"},
+    "eventlet": {f"realtime.green{part}" for part in ("", "_door", "_line", "_server")} | {"run"},
     "flask": {"api", "app", "migrations", "realtime.gateway"},
     "flask_cors": {"api", "app"},
     "flask_jwt_extended": {"api", "app"},

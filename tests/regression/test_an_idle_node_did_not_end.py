@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from realtime import green_server
+from realtime import green_door
 from tests.regression.wires import dial, open_websocket
 from tests.support.client import registered
 from tests.support.tree import ROOT
@@ -58,7 +58,7 @@ class TestEnd:
         assert server.wait(deadline_s=30) == 0
 
     def test_a_closed_door_refuses(self):
-        listener = green_server.listen("127.0.0.1", 0)
+        listener = green_door.listen("127.0.0.1", 0)
         address = listener.getsockname()
         listener.stop_accepting()
 

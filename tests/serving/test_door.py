@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from realtime import green_server
-from realtime.green_server import Listener
+from realtime import green_door
+from realtime.green_door import Listener
 
 HEAD = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n\r\n"
 # After a second the system lets in who is silent, too.
@@ -36,7 +36,7 @@ class Doorman:
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    made = green_server.listen("127.0.0.1", 0)
+    made = green_door.listen("127.0.0.1", 0)
     yield made
     made._own.close()
 
@@ -66,7 +66,7 @@ class TestTheDoor:
 @pytest.fixture
 def open_door() -> Iterator[tuple[Listener, Doorman]]:
     """A door that lets in who is silent, too: as any does in a flood, or on another system."""
-    made = green_server.listen("127.0.0.1", 0)
+    made = green_door.listen("127.0.0.1", 0)
     if hasattr(socket, "TCP_DEFER_ACCEPT"):
         made._own.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
     doorman = Doorman()
