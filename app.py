@@ -140,13 +140,13 @@ def create_core(settings: Settings) -> Fanfare:
     )
     _make_folder(settings)
     flask_db.init_app(flask)
-    # It would end a session of the ORM after each request: there are none.
-    flask.teardown_appcontext_funcs.clear()
+    flask.teardown_appcontext_funcs.clear()  # they would end sessions of the ORM: there are none
     with flask.app_context():
         db = Database(
             flask_db.engine,
             reads=flask_db.engines.get("reads"),
             sqlite_synchronous=settings.sqlite_synchronous,
+            wait_readable=green.get_waiter(),
         )
     tokens = Tokens(
         flask,

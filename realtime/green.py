@@ -56,6 +56,16 @@ def is_patched() -> bool:
     return bool(eventlet.patcher.is_monkey_patched("socket"))
 
 
+def get_waiter() -> Callable[[int], object] | None:
+    """Give what lets others run until a descriptor can be read; None where nothing is patched."""
+    return wait_readable if is_patched() else None
+
+
+def wait_readable(descriptor: int) -> None:
+    """Let others run until there is something to read."""
+    eventlet.hubs.trampoline(descriptor, read=True, mark_as_closed=bool)
+
+
 class _Census:
     """How many greenlets live. Counted as they come and go: asking the collector takes long."""
 

@@ -64,17 +64,30 @@ class Database:
     """
 
     def __init__(
-        self, engine: Engine, *, reads: Engine | None = None, sqlite_synchronous: str = "FULL"
+        self,
+        engine: Engine,
+        *,
+        reads: Engine | None = None,
+        sqlite_synchronous: str = "FULL",
+        wait_readable: Callable[[int], object] | None = None,
     ) -> None:
-        """`reads` are connections of PostgreSQL that stay in autocommit."""
+        """`reads` are connections of PostgreSQL that stay in autocommit.
+
+        `wait_readable` lets others run until a descriptor can be read; None: nobody else would.
+        """
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         # Nobody where no node runs: watchers elsewhere find the events when they compare tops.
         self._listeners: list[Announce] = []
         self._frozen = self._writing = engine
         self._single = engine if reads is None else reads
-        for counted in {engine, self._single}:
-            event.listen(counted, "before_cursor_execute", _count)
+        for each in {engine, self._single}:
+            event.listen(each, "before_cursor_execute", _count)
+            if wait_readable is not None and not self.is_sqlite:
+                # Where there is no PostgreSQL its driver is not needed.
+                from core.store.waiting import wait_by  # noqa: PLC0415
+
+                wait_by(each, wait_readable)
         # One writer at a time is SQLite's own rule. Waiting here lets other greenlets run;
         # waiting in SQLite would stop them, the lock's holder among them.
         self._turn: AbstractContextManager[Any] = nullcontext()
