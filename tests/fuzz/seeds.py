@@ -38,6 +38,26 @@ _FRAMES = [
     frame(TEXT, b"x", mask=None),
     frame(3),
 ]
+_HELLO = b"\xcaH\xcd\xc9\xc9\x07\x00"  # RFC 7692, 7.2.3.1
+_PACKED = [
+    frame(TEXT, _HELLO, rsv=4),
+    frame(TEXT, _HELLO[:3], final=False, rsv=4) + frame(0, _HELLO[3:]),
+    frame(TEXT, _HELLO[:3], final=False, rsv=4) + frame(PING) + frame(0, _HELLO[3:], rsv=4),
+    frame(BINARY, b"\xed\xc1\x01\x01\x00\x00\x00\x80\x90\xfe\xaf\xee\x08\n" + bytes(40), rsv=4),
+    frame(TEXT, b"\x00", rsv=4),
+    frame(TEXT, _HELLO + b"x", rsv=4),
+    frame(PING, b"", rsv=4),
+]
+_REQUESTS = [
+    b"GET /api/v1/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n\r\n",
+    b"POST /api/v1/publish HTTP/1.1\r\nHost: a:80\r\nContent-Length: 2\r\nX: a\tb\r\n\r\n{}",
+    b"GET / HTTP/1.1\r\nhost:a\r\nHOST: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX : a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nhos!t:a\r\nHost: b\r\n\r\n",
+    b"GET / HTTP/1.1\nHost: a\n\n",
+]
 _PACKETS = [
     '2["subscribe",{"stream":"channel:a"}]',
     '2/,17["publish",{"data":[1,-2.5e3,null,true,"\\u00fc"]}]',
@@ -112,11 +132,13 @@ WORDS = [
 ]
 SEEDS: dict[str, list[bytes]] = {
     "frames": [bytes((step,)) + data for step in (0, 6) for data in _FRAMES],
+    "deflated": [bytes((6,)) + data for data in (*_FRAMES, *_PACKED)],
     "wsproto": _FRAMES,
     "encoders": [b"c\x00\x00bye", b"i" + bytes(200), b"o", b"t" + "für 🎺".encode() * 20],
     "packets": [text.encode() for text in _PACKETS],
     "schemas": _SCHEMAS,
     "heads": _HEADS,
+    "requests": _REQUESTS,
     "cursors": _CURSORS,
     "hints": _HINTS,
     "records": _RECORDS,

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from core import json as core_json
 from core import validation
-from realtime import bus_redis, frames, handshakes, presence_scripts, socketio_text
+from realtime import (
+    bus_redis,
+    frames,
+    handshakes,
+    presence_scripts,
+    request_head,
+    socketio_text,
+)
 from tests.fuzz import targets
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import TARGETS
@@ -57,6 +64,7 @@ class Unread:
 
 make_reader = frames.FrameReader.__init__
 any_digits = re.compile(socketio_text._EVENT.pattern.replace("[0-9]{0,15}", r"\d{0,17}"), re.DOTALL)
+any_header = re.compile(rb"([^:]+):[ \t]*(.*?)\r?\n", re.DOTALL)
 # What is broken: the target that has to see it, where, and what stands there instead.
 FAULTS: dict[str, tuple[str, Any, str, Any]] = {
     "a limit that is none": (
@@ -65,6 +73,19 @@ FAULTS: dict[str, tuple[str, Any, str, Any]] = {
         "__init__",
         lambda reader, _limit: make_reader(reader, 1 << 20),
     ),
+    "bytes that nobody inflates": (
+        "deflated",
+        frames.DeflatedReader,
+        "_inflate",
+        lambda reader, chunk: reader._message.extend(chunk),
+    ),
+    "a limit that holds for what is compressed": (
+        "deflated",
+        frames.DeflatedReader,
+        "_judge_size",
+        lambda _reader, _more: None,
+    ),
+    "a line that is not looked at whole": ("requests", request_head, "_HEADER", any_header),
     "a close code too many": ("wsproto", frames, "_is_close_code", lambda _code: True),
     "bad UTF-8 passed over": ("wsproto", frames, "_decode", lambda it: it.decode(errors="replace")),
     "a control frame that is too long": ("encoders", frames, "MAX_CONTROL_BYTES", 140),
