@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 # What an entry takes beside its body: its name, its version and the objects around them.
 _ENTRY_BYTES = 1024
+# One may take such a part of all.
+_LARGEST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class PageCache:
     def keep(self, name: str, version: str, body: bytes) -> None:
         """Keep a page in place of an older version of it."""
         self._drop(name)
+        if len(body) > self._max_bytes // _LARGEST:
+            return  # it would cost all the others
         self._entries[name] = _Entry(version, body)
         self._bytes += _ENTRY_BYTES + len(body)
         while self._bytes > self._max_bytes:

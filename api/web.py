@@ -53,6 +53,7 @@ def is_plain(environ: dict[str, Any]) -> bool:
     return (
         "HTTP_UPGRADE" not in environ
         and environ["PATH_INFO"].isascii()
+        and environ.get("QUERY_STRING", "").isascii()
         and not environ["SCRIPT_NAME"]
         and _HOST.fullmatch(environ.get("HTTP_HOST", "")) is not None
     )

@@ -61,9 +61,11 @@ class Drain:
             return
         self.has_begun = True
         started = time.monotonic()
-        _log.info("draining", grace_s=self._times.grace_s)
         # Whatever hangs.
         green.later(self._times.grace_s, self._give_up)
+        # The system hands over who has connected once they have spoken: what is on its way comes.
+        green.sleep(_LOOK_EVERY_S)
+        _log.info("draining", grace_s=self._times.grace_s)
         listener.stop_accepting()
         # What was sent before the door closed is read, and so acked.
         green.sleep(_LOOK_EVERY_S)

@@ -94,7 +94,7 @@ class Listener:
         return self.address
 
     def stop_accepting(self) -> None:
-        """Refuse new connections from now on; who waited already is let in."""
+        """Refuse new connections from now on; who has spoken already is let in."""
         if self.is_closed:
             return
         self.is_closed = True

@@ -14,7 +14,7 @@ import structlog
 from realtime.framing import ShortLines, find_fault, refuse_request
 from realtime.green import counted
 from realtime.green_door import Guests, Listener
-from realtime.request_head import Again, read_head, read_lines
+from realtime.request_head import Again, is_usual_line, read_head, read_lines
 from realtime.websocket import HAS_EARLY
 
 _log = structlog.get_logger(__name__)
@@ -57,6 +57,8 @@ class _Protocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
 
     def parse_request(self) -> bool:
         """Read the head of a request; False: it was refused."""
+        if not is_usual_line(self.raw_requestline):
+            return self._parse_unusual([])  # it may be refused before more comes
         lines = read_lines(self.rfile.readline)
         usual = read_head(self.raw_requestline, lines)
         if usual is not None:

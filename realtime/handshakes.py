@@ -158,7 +158,13 @@ def read_usual_head(head: bytes) -> dict[str, Any] | None:
 
 
 # Clients of one kind ask alike: each address and name is read once, as long as it is remembered.
-_read_query = lru_cache(maxsize=256)(parse_qs)
+_remembered = lru_cache(maxsize=64)(parse_qs)
+_USUAL_QUERY_CHARS = 200
+
+
+def _read_query(query: str) -> dict[str, list[str]]:
+    # What a stranger makes long is not kept.
+    return _remembered(query) if len(query) <= _USUAL_QUERY_CHARS else parse_qs(query)
 
 
 @lru_cache(maxsize=256)

@@ -52,7 +52,7 @@ def build(folder: Path = _SOURCE.parent) -> Path:
     if done.returncode != 0:
         raise BuildError(f"the compiler said:\n{done.stderr[-_SAID:]}")
     for old in wanted.parent.glob("native-*.so"):
-        old.unlink()
+        old.unlink(missing_ok=True)
     return mine.replace(wanted)
 
 

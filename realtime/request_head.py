@@ -51,6 +51,11 @@ class Again:
         return bytes(self._file.readline(size)) if line is None else line
 
 
+def is_usual_line(first: bytes) -> bool:
+    """Tell whether a request begins in the usual way."""
+    return _LINE.fullmatch(first) is not None
+
+
 def read_lines(readline: Callable[[], bytes]) -> list[bytes]:
     """Read to the empty line after the headers, or as far as they make sense."""
     lines: list[bytes] = []

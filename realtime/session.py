@@ -246,17 +246,19 @@ class Session:
             return 1
         events: list[Sent] = []
         size = 0
-        packet: Packet | None = None
         while waiting and len(events) < _MOST_WAITING and size < _MOST_TOGETHER_BYTES:
-            size += len(waiting[0])
-            packet = read_packet(waiting.popleft())
-            if not isinstance(packet, Sent):
-                break
-            events.append(packet)
-        if events:
-            self._engine.gate.on_packets(self.connection, events)
-        self._handle_other(self.connection, packet)
-        return len(events) + 1
+            packet = read_packet(waiting[0])
+            if isinstance(packet, Sent):
+                size += len(waiting.popleft())
+                events.append(packet)
+            elif events:
+                break  # it waits until they are answered
+            else:
+                waiting.popleft()
+                self._handle_other(self.connection, packet)
+                return 1
+        self._engine.gate.on_packets(self.connection, events)
+        return len(events)
 
     def _handle_other(self, connection: Connection, packet: Packet | None) -> None:
         if isinstance(packet, Malformed):

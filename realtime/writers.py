@@ -85,6 +85,15 @@ class NativeWriter:
 
 def choose(*, native_wanted: bool) -> Writer:
     """Give the helper in C, if it is wanted and was built; else the plain one."""
-    is_native = native_wanted and native.is_built()
-    _log.info("fan-out", native=is_native)
-    return NativeWriter(native.library()) if is_native else PlainWriter()
+    writer = _load() if native_wanted else None
+    _log.info("fan-out", native=writer is not None)
+    return writer or PlainWriter()
+
+
+def _load() -> NativeWriter | None:
+    try:
+        return NativeWriter(native.library()) if native.is_built() else None
+    except (OSError, AttributeError) as error:
+        # Of another C library, say. It must be needed nowhere.
+        _log.warning("the helper in C was not loaded", reason=str(error))
+        return None

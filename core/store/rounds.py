@@ -8,9 +8,12 @@ hands over, and tells its round.
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from core.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 T = TypeVar("T")
 
@@ -18,13 +21,14 @@ T = TypeVar("T")
 class _Place(Generic[T]):
     """One who waits in line. With a `round` of places to work on, it leads that round."""
 
-    __slots__ = ("bell", "error", "item", "round", "size")
+    __slots__ = ("bell", "error", "item", "round", "size", "trace")
 
     def __init__(self, item: T, size: int) -> None:
         self.item = item
         self.size = size
         self.round: list[_Place[T]] | None = None
         self.error: BaseException | None = None
+        self.trace: TracebackType | None = None
         # Rung once: to say that it is done, or leads.
         self.bell = threading.Lock()
         self.bell.acquire()
@@ -77,8 +81,13 @@ class Rounds(Generic[T]):
         if place.round is not None:
             taken, place.round = place.round, None  # it holds the place: a circle
             self._lead(place, taken)
-        if place.error is not None:
-            raise place.error
+        error, place.error = place.error, None
+        if error is not None:
+            # As it was caught: else it would grow with everybody who raises it.
+            try:
+                raise error.with_traceback(place.trace)
+            finally:
+                del error, place
 
     def _begin(self, place: _Place[T]) -> None:
         try:
@@ -143,10 +152,12 @@ class Rounds(Generic[T]):
         finally:
             # First the next round, which has waited; then those of this one.
             self._pass_on()
+            trace = error.__traceback__ if error is not None else None
             for one in taken:
-                one.error = error
+                one.error, one.trace = error, trace
                 if one is not place:
                     one.bell.release()
+            error = trace = None  # what was raised holds this frame: a circle
 
     def _gather_on(self, taken: list[_Place[T]]) -> None:
         left = self._most - sum(place.size for place in taken)

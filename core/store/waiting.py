@@ -22,11 +22,19 @@ def wait_by(engine: Engine, wait_readable: Callable[[int], object]) -> None:
             try:
                 wanted = next(gen)
                 while wanted == Wait.R and timeout is None:
-                    wait_readable(self.pgconn.socket)
+                    self._wait_readable()
                     wanted = gen.send(Ready.R)
             except StopIteration as end:
                 return end.value
             return super().wait(_go_on(gen, wanted), interval, timeout)
+
+        def _wait_readable(self) -> None:
+            try:
+                wait_readable(self.pgconn.socket)
+            except BaseException:
+                # Its answer may still come, and is nobody else's: it is not to be used again.
+                self.pgconn.finish()
+                raise
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: object, _record: object, args: Any, named: Any) -> Any:

@@ -363,17 +363,20 @@ class TestThroughAServer:
     def test_all_watchers_see_one_order_without_gap_or_repeat(self, busy_server, ada):
         """Eight sockets publish without waiting for acks; some watchers come in between."""
         rooms = [Room(ada) for _ in range(3)]
+        there: queue.SimpleQueue[str] = queue.SimpleQueue()
 
         with ThreadPoolExecutor(2 * WRITERS) as pool:
             writing = [pool.submit(self.write, busy_server, ada, rooms, n) for n in range(WRITERS)]
             watching = [
-                pool.submit(self.watch, busy_server, ada, room, later)
+                pool.submit(self.watch, busy_server, ada, room, later, there)
                 for room in rooms
                 for later in (0, 2)
             ]
             acked = [offset for call in writing for offset in call.result(DEADLINE_S)]
-            for room in rooms:
-                room.publish(1)  # the last one: whoever has seen it has seen all
+            while there.qsize() < len(watching) and not any(call.done() for call in watching):
+                for room in rooms:
+                    room.publish(1)  # for who waits for one before it comes for good
+            for room in rooms:  # the last one: whoever has seen it has seen all
                 assert ada.post(f"/channels/{room.id}/events", LAST).status_code == 201
             readers = [call.result(DEADLINE_S) for call in watching]
 
@@ -403,7 +406,9 @@ class TestThroughAServer:
         return acked
 
     @staticmethod
-    def watch(server: Any, who: Any, room: Room, later: int) -> Reader:
+    def watch(
+        server: Any, who: Any, room: Room, later: int, there: "queue.SimpleQueue[str]"
+    ) -> Reader:
         reader = Reader(room.stream)
         with RawSocket(server.url, who.access_token) as connection:
             for _ in range(later):
@@ -411,6 +416,7 @@ class TestThroughAServer:
                 connection.read_until(lambda packet: packet[0] == "event")
                 connection.ok("unsubscribe", {"stream": room.stream})
             reader.subscribe(connection)
+            there.put(room.id)
             while not reader.seen or reader.seen[-1]["type"] != LAST["type"]:
                 reader.take_packet(connection.read())
         return reader

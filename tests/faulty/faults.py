@@ -11,7 +11,7 @@ from core.event_cursor import EventCursors
 from core.events import Control
 from core.pages import Json
 from core.positions import Position, StreamState
-from core.services import history, intents, messages, publish
+from core.services import history, intents, messages, publish, snapshots
 from core.services.history import Wish
 from core.store import appends
 from core.store.database import Write
@@ -138,15 +138,15 @@ def _forget_who_saw_nothing() -> None:
 
 
 def _look_at_the_position_too_late() -> None:
-    def make(sync: Any) -> Any:
+    def make(own: Any) -> Any:
         def broken(*arguments: Any) -> Json:
-            snapshot: Json = sync(*arguments)
-            snapshot["position"]["offset"] += 1
-            return snapshot
+            told: Json = own(*arguments)
+            told["position"]["offset"] += 1
+            return told
 
         return broken
 
-    _replace(history, "sync", make)
+    _replace(snapshots, "_own", make)
 
 
 def _count_no_subscriptions() -> None:

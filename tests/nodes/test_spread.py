@@ -4,6 +4,7 @@ A client is on another node at every connection, and a call of REST on another a
 people and rooms, and most of what they do, are those of the tests of delivery.
 """
 
+import queue
 import random
 import threading
 from collections.abc import Iterator
@@ -58,10 +59,11 @@ class TestOrder:
         cases = test_parallel_writers.TestThroughAServer
         rooms = [Room(ada) for _ in range(3)]
         nodes = three_nodes.nodes
+        there: queue.SimpleQueue[str] = queue.SimpleQueue()
 
         with ThreadPoolExecutor(30) as pool:
             watching = [
-                pool.submit(cases.watch, nodes[number % 3], ada, room, number // 3 * 2)
+                pool.submit(cases.watch, nodes[number % 3], ada, room, number // 3 * 2, there)
                 for room in rooms
                 for number in range(6)
             ]
@@ -70,8 +72,10 @@ class TestOrder:
                 for number in range(WRITERS)
             ]
             acked = [offset for call in writing for offset in call.result(DEADLINE_S)]
+            while there.qsize() < len(watching) and not any(call.done() for call in watching):
+                for room in rooms:
+                    room.publish(1)  # for who waits for one before it comes for good
             for room in rooms:
-                room.publish(1)  # so that those who wait for an event to begin with have one
                 last = test_parallel_writers.LAST
                 assert ada.post(f"/channels/{room.id}/events", last).status_code == 201
             readers = [call.result(DEADLINE_S) for call in watching]

@@ -64,6 +64,6 @@ class TestTwoTransports:
     @pytest.mark.parametrize("second", ["polling", "websocket", "x"])
     def test_the_handshake_of_a_websocket_is_judged(self, second):
         query = f"EIO=4&transport=websocket&transport={second}"
-        headers = {"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade"}
+        headers = {"HTTP_HOST": "x", "HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade"}
 
         assert judge(query, headers) == "426 Upgrade Required"
