@@ -265,6 +265,14 @@ class TestChoice:
 
         assert isinstance(writers.choose(native_wanted=True), PlainWriter)
 
+    def test_one_that_cannot_be_loaded_is_not_needed(self, monkeypatch, tmp_path):
+        """Of another C library, or cut off."""
+        broken = tmp_path / "native.so"
+        broken.write_bytes(b"no library")
+        monkeypatch.setattr(native, "library", lambda: broken)
+
+        assert isinstance(writers.choose(native_wanted=True), PlainWriter)
+
     def test_where_it_was_built_it_is_used_unless_it_is_not_wanted(self, monkeypatch, helper):
         monkeypatch.setattr(native, "library", lambda: helper)
 

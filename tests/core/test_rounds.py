@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,6 +61,26 @@ def pool():
 
 class Item:
     """Something that can be watched going away."""
+
+
+class TestErrors:
+    def test_one_is_the_same_for_all_and_does_not_grow(self, pool):
+        """It is raised in the stack of each; what is logged of it shows one of them."""
+        line = Line(pool)
+        line.works.fail = _fail
+        others = [line.join(number) for number in range(10)]
+        line.works.may_go.set()
+        texts = []
+        for one in others:
+            error = one.exception(DEADLINE_S)
+            assert error is not None
+            texts.append(len(traceback.format_exception(error)))
+
+        assert max(texts) < 20
+
+
+def _fail(_items: list[Any]) -> None:
+    raise ZeroDivisionError
 
 
 class TestARound:

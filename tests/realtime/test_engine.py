@@ -325,6 +325,22 @@ class TestPackets:
         assert world.gate.lists == [1, 64, 36, 3]
         assert [name for name, _ in world.gate.heard[-4:]] == ["malformed", "b", "b", "b"]
 
+    def test_what_is_no_event_is_known_to_wait_behind_events(self, world, monkeypatch):
+        """Or a node that ends would say goodbye before it was answered."""
+        client = world.connected()
+        waits: list[bool] = []
+        handle = world.gate.on_packets
+
+        def look(connection: Connection, packets: Sequence[Sent]) -> None:
+            handle(connection, packets)
+            waits.append(connection._carrier.has_more())
+
+        monkeypatch.setattr(world.gate, "on_packets", look)
+        client.send('42["a"]', "42[7]")
+        world.settle(lambda: len(world.gate.heard) == 2)
+
+        assert waits == [True]
+
     def test_much_is_handed_over_in_parts(self, world, monkeypatch):
         monkeypatch.setattr(session_module, "_MOST_TOGETHER_BYTES", 500)
         client = world.connected()
