@@ -238,14 +238,17 @@ class Room:
 
     def give(self, frame: Frame) -> None:
         """Give an event, or another thing that must not be lost, to whoever is live."""
+        # As they are before: joining may write, and make some direct, or others slow.
+        others = list(self._others)
         self._join(frame, None)
-        for watcher in list(self._others):
+        for watcher in others:
             watcher.deliver(frame)
 
     def give_signal(self, frame: Frame, but: Watcher | None) -> None:
         """Give a signal to whoever is live, but not to its maker."""
+        others = list(self._others)
         self._join(frame, but)
-        for watcher in list(self._others):
+        for watcher in others:
             if watcher is not but:
                 watcher.deliver_signal(frame)
 
@@ -296,11 +299,13 @@ class Room:
                 self.take_back(watcher)
 
     def _begin(self) -> _Writing:
+        # Who made a signal takes all that waits by itself, and in order.
+        for maker in {but for _, but in self._joined if but is not None}:
+            if isinstance(maker, DirectWatcher) and maker in self._direct:
+                self.take_aside(maker)
+                self._aside[maker] = None
         joined = self._take_joined()
         left = dict(self._direct)
-        for maker in {but for _, but in joined if but is not None}:
-            if isinstance(maker, DirectWatcher) and left.pop(maker, None) is not None:
-                _hand(maker, joined)
         return _Writing(joined, left)
 
     def _take_joined(self) -> Joined:

@@ -296,6 +296,42 @@ class TestSeams:
         assert maker.got == wires(event(1), event(2))
         assert other.got == wires(event(1), signal(1), event(2))
 
+    def test_who_comes_while_much_waits_misses_nothing(self, hub, loop, monkeypatch):
+        """Beyond the bound all is written at once, and then they are like the others."""
+        monkeypatch.setattr(room_module, "_MOST_WAITING_BYTES", 40)
+        early = watch(hub, Client())
+        frames = [event(number) for number in range(1, 9)]
+        for number, frame in enumerate(frames[:2], 1):
+            hub.fan_out(STREAM, number, frame)
+        late = watch(hub, Client(), 2)
+        for number, frame in enumerate(frames[2:], 3):
+            hub.fan_out(STREAM, number, frame)
+        loop.settle()
+
+        assert early.got == wires(*frames)
+        assert late.got == wires(*frames[2:])
+
+    def test_who_blocks_when_much_is_written_at_once_gets_nothing_twice(self, hub, monkeypatch):
+        monkeypatch.setattr(room_module, "_MOST_WAITING_BYTES", 40)
+        monkeypatch.setattr(room_module, "_MOST_JOINED_BYTES", 20)
+        slow = watch(hub, Client(space=len(event(1).wire) + 3))
+        frames = [event(number) for number in range(1, 9)]
+        for number, frame in enumerate(frames, 1):
+            hub.fan_out(STREAM, number, frame)
+
+        assert slow.got == wires(*frames)
+
+    def test_the_maker_of_a_signal_that_blocks_gets_the_rest_in_order(self, hub, loop, monkeypatch):
+        monkeypatch.setattr(room_module, "_MOST_JOINED_BYTES", 40)
+        maker = watch(hub, Client(space=3))
+        frames = [event(number) for number in range(1, 9)]
+        hub.fan_out_signal(STREAM, signal(0), but=maker)
+        for number, frame in enumerate(frames, 1):
+            hub.fan_out(STREAM, number, frame)
+        loop.settle()
+
+        assert maker.got == wires(*frames)
+
     def test_a_frame_that_is_no_event_goes_to_who_is_held(self, hub, loop):
         client = Client()
         hub.hold(STREAM, client)
@@ -391,9 +427,12 @@ class Model:
 
 
 class TestRandomly:
-    @pytest.fixture(autouse=True)
-    def small_shares(self, monkeypatch):
+    @pytest.fixture(autouse=True, params=["usual bounds", "tiny bounds"])
+    def small_shares(self, request, monkeypatch):
         monkeypatch.setattr(room_module, "_SHARE", 2)
+        if request.param == "tiny bounds":
+            monkeypatch.setattr(room_module, "_MOST_JOINED_BYTES", 20)
+            monkeypatch.setattr(room_module, "_MOST_WAITING_BYTES", 50)
 
     @settings(max_examples=400, deadline=None)
     @given(steps=STEPS)
