@@ -80,8 +80,11 @@ class BadProxy:
         self._server.close()
         # Who was accepted a moment ago begins in one of the next turns; what was ended is closed
         # in another. Counted, not timed: on a busy machine a turn takes long.
+        loop: Any = self._loop
         for _ in range(_LAST_TURNS):
             await self._cut("")
+            for transport in list(loop._transports.values()):
+                transport.abort()
             await asyncio.sleep(0)
 
     async def _cut(self, path: str) -> None:
