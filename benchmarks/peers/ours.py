@@ -10,9 +10,8 @@ from pathlib import Path
 from benchmarks.machine import Cores
 from benchmarks.many import people
 from benchmarks.peers.loads import Served
-from benchmarks.peers.subjects import DATA, Subject
+from benchmarks.peers.subjects import DATA, Subject, no_obstacle, redis_obstacle
 from benchmarks.stage import Bench, Stage
-from cluster.redis import find_redis
 
 PEOPLE = 256  # whose tokens the watchers take in turn
 MEMBERS = 16  # who publish and wait for the ack
@@ -33,22 +32,13 @@ def subject(bench: Bench, shape: Shape | None = None, *, title: str = TITLE) -> 
     """Make Fanfare a subject, on one node."""
     wanted = shape or Shape()
     key = "fanfare-durable" if wanted.durable else "fanfare"
-    return Subject(key, title, _no_obstacle, partial(_one_node, bench, wanted))
+    return Subject(key, title, no_obstacle, partial(_one_node, bench, wanted))
 
 
 def pair(bench: Bench) -> Subject:
     """Make Fanfare a subject on two nodes: watchers on the first, publishes to the second."""
     started = partial(_two_nodes, bench)
     return Subject("fanfare-redis", f"{TITLE}, two nodes", redis_obstacle, started)
-
-
-def redis_obstacle() -> str | None:
-    """Say what several nodes lack."""
-    return None if find_redis() else "there is no Redis here"
-
-
-def _no_obstacle() -> str | None:
-    return None
 
 
 @contextmanager

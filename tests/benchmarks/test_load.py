@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import machine
-from benchmarks.peers.build import find_compiler, load_generator
+from benchmarks.peers.build import load_generator
 from benchmarks.peers.loads import LoadFailedError, Served, run
 from tests.benchmarks.faulty_server import Fault, FaultyServer
 from tests.support import needs
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 @pytest.fixture(autouse=True)
 def generator() -> None:
     """What is tested here is compiled first."""
-    needs.require(find_compiler(), "no C compiler (Debian: apt-get install gcc libc6-dev)")
+    needs.require_compiler()
 
 
 def load(server: FaultyServer, *words: str, seconds: float = 0.2) -> Json:

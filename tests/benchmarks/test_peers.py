@@ -3,7 +3,6 @@
 Their packages are installed for this only where nothing may be skipped, or where they were before.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +13,7 @@ import pytest
 from benchmarks import machine
 from benchmarks.machine import Cores
 from benchmarks.peers import install, ours, rounds, session, subjects
-from benchmarks.peers.build import BuildError, built, find_compiler
+from benchmarks.peers.build import BuildError, built
 from benchmarks.peers.loads import LoadFailedError, Served, run
 from benchmarks.peers.pace import Pace
 from benchmarks.peers.subjects import FASTAPI, FLASK, NCHAN, NODE, NODE_PAIR, SEND_LOOP, Subject
@@ -42,7 +41,7 @@ SHORT = ["-n", "10", "--pad", "90", "--in-flight", "4", "--warmup", "0.1"]
 @pytest.fixture(autouse=True)
 def generator() -> None:
     """Nothing is loaded without it."""
-    needs.require(find_compiler(), "no C compiler (Debian: apt-get install gcc libc6-dev)")
+    needs.require_compiler()
 
 
 def require(subject: Subject) -> None:
@@ -51,8 +50,7 @@ def require(subject: Subject) -> None:
         needs.miss(reason)
     installs = {NODE.key: "node", NODE_PAIR.key: "node", FASTAPI.key: "python", FLASK.key: "python"}
     kind = installs.get(subject.key)
-    is_all = os.environ.get(needs.REQUIRE_ALL, "0") not in {"", "0"}
-    if kind and not is_all and not install.is_there(kind):
+    if kind and not needs.is_all_required() and not install.is_there(kind):
         pytest.skip(f"the peers of {kind} are not installed (make bench does it)")
 
 
@@ -96,7 +94,7 @@ class TestAPeer:
 @pytest.fixture(scope="module")
 def fanfare() -> Iterator[Served]:
     """Fanfare, started once for all who load it."""
-    needs.require(find_compiler(), "no C compiler (Debian: apt-get install gcc libc6-dev)")
+    needs.require_compiler()
     with ExitStack() as stack:
         bench = Bench("sqlite", CORES, stack)
         shape = ours.Shape(people=5)

@@ -12,6 +12,7 @@ from typing import NoReturn, TypeVar
 
 import pytest
 
+from benchmarks.peers.build import find_compiler
 from cluster.certificates import find_openssl
 from cluster.nginx import find_nginx
 from cluster.redis import find_redis, speaks_tls
@@ -34,9 +35,14 @@ def require(found: T | None, what: str) -> T:
     return found
 
 
+def is_all_required() -> bool:
+    """Tell whether nothing may be skipped."""
+    return os.environ.get(REQUIRE_ALL, "0") not in {"", "0"}
+
+
 def miss(what: str) -> NoReturn:
     """Leave the running test for want of `what`: a skip, or a failure when all is required."""
-    if os.environ.get(REQUIRE_ALL, "0") not in {"", "0"}:
+    if is_all_required():
         pytest.fail(f"{REQUIRE_ALL} is set, and this is missing: {what}", pytrace=False)
     pytest.skip(what)
 
@@ -62,6 +68,11 @@ def require_js_client() -> str:
     installed = (JS_CLIENT / "node_modules" / "typescript").is_dir()
     require(installed, "the packages of clients/js are not installed (make setup)")
     return node
+
+
+def require_compiler() -> str:
+    """Return the path of a C compiler that makes programs."""
+    return require(find_compiler(), "no C compiler (Debian: apt-get install gcc libc6-dev)")
 
 
 def require_redis(at_least: tuple[int, ...] = ()) -> Path:
