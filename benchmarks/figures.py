@@ -67,8 +67,13 @@ class Target:
         """Judge a figure."""
         return value >= self.bound if self.at_least else value <= self.bound
 
+    @property
+    def sign(self) -> str:
+        """What stands before the bound."""
+        return "≥" if self.at_least else "≤"
+
     def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.bound:,.4g}"
+        return f"{self.sign} {self.bound:,.4g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +124,9 @@ def shares(runs: list[Json]) -> str:
 
 def per_cpu(name: str, runs: list[Json]) -> Row:
     """Give how much was done for each CPU second of the server."""
-    return Row(name, "/s", [run["count"] / run["cpu_s"]["server"] for run in runs])
+    return Row(name, "/s", [count_per_cpu(run) for run in runs])
+
+
+def count_per_cpu(run: Json) -> float:
+    """Give what a CPU second of the server bought in one run; the database's is not in it."""
+    return float(run["count"] / run["cpu_s"]["server"])

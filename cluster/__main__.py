@@ -5,12 +5,10 @@ words such as LOG_LEVEL=debug are settings of every node.
 """
 
 import os
-import resource
 import secrets
 import signal
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from cluster import process
@@ -32,7 +30,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     process.die_with_us()
-    _take_all_descriptors()
+    process.allow_files()
     try:
         options = _options()
         print("Starting PostgreSQL, Redis, the nodes and nginx …", flush=True)
@@ -77,12 +75,6 @@ def _let_nothing_disturb() -> None:
     # Ctrl-C twice must not leave half of it running.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-
-
-def _take_all_descriptors() -> None:
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems say "no limit" and don't mean it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _tell(cluster: Cluster) -> None:

@@ -4,9 +4,11 @@ It is no child of the terminal: an interrupt there is for whoever started it, wh
 """
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +29,15 @@ def die_with_us() -> None:
     # SIGINT is a quick end in good order for each of our programs.
     if setpriv := shutil.which("setpriv"):
         _before[:] = [setpriv, "--pdeathsig", "INT", "--"]
+
+
+def allow_files() -> int:
+    """Let every process that is started from now on open as many files as any may; give that."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems say "no limit" and don't mean it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if most == resource.RLIM_INFINITY else most
 
 
 class ProcessError(RuntimeError):

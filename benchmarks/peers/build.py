@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -31,6 +32,11 @@ def _compiles(path: str) -> bool:
     return done.returncode == 0
 
 
+def state_of(paths: Iterable[Path]) -> str:
+    """Name what these files hold now: what was made of another state is made again."""
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+
+
 def load_generator() -> Path:
     """Return the load generator, built.
 
@@ -52,8 +58,7 @@ def built(name: str, sources: list[Path], headers: list[Path] | None = None) -> 
 
     Raises: BuildError, with what the compiler said.
     """
-    text = b"\0".join(path.read_bytes() for path in [*sources, *(headers or [])])
-    program = KEPT / "bin" / f"{name}-{hashlib.sha256(text).hexdigest()[:16]}"
+    program = KEPT / "bin" / f"{name}-{state_of([*sources, *(headers or [])])}"
     if program.exists():
         return program
     compiler = find_compiler()

@@ -61,7 +61,7 @@ def _glance(outcomes: dict[str, Outcome]) -> Iterator[str]:
 
 
 def _asked(goal: Goal) -> str:
-    return f"{'≥' if goal.at_least else '≤'} {number(goal.bound)} {goal.unit}"
+    return f"{goal.target.sign} {number(goal.bound)} {goal.unit}"
 
 
 def _measured(goal: Goal) -> str:

@@ -4,7 +4,6 @@ They are installed once for each state of a lock, by npm and pip as they are set
 mirror serves. Fanfare's own environment never sees them.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.peers.build import HERE, KEPT
+from benchmarks.peers.build import HERE, KEPT, state_of
 
 PACKAGES = (HERE / "package.json", HERE / "package-lock.json")
 REQUIREMENTS = HERE / "requirements.txt"
@@ -53,8 +52,7 @@ def is_there(kind: str) -> bool:
 def _folder(kind: str) -> Path:
     programs = sorted(PROGRAMS.glob("*.js"))
     wanted = [*PACKAGES, *programs] if kind == "node" else [REQUIREMENTS]
-    state = hashlib.sha256(b"\0".join(path.read_bytes() for path in wanted)).hexdigest()[:16]
-    return KEPT / f"{kind}-{state}"
+    return KEPT / f"{kind}-{state_of(wanted)}"
 
 
 def _kept(kind: str, install: Callable[[Path], None]) -> Path:

@@ -10,9 +10,8 @@ from pathlib import Path
 from benchmarks.machine import Cores
 from benchmarks.many import people
 from benchmarks.peers.loads import Served
-from benchmarks.peers.subjects import DATA, Subject, compiler_obstacle
+from benchmarks.peers.subjects import DATA, Subject, compiler_obstacle, no_obstacle, redis_obstacle
 from benchmarks.stage import Bench, Stage
-from cluster.redis import find_redis
 from realtime import native
 
 PEOPLE = 256  # whose tokens the watchers take in turn
@@ -35,7 +34,7 @@ def subject(bench: Bench, shape: Shape | None = None, *, title: str = TITLE) -> 
     """Make Fanfare a subject, on one node."""
     wanted = shape or Shape()
     key = "fanfare" + "-durable" * wanted.durable + "-c" * wanted.native
-    obstacle = compiler_obstacle if wanted.native else _no_obstacle
+    obstacle = compiler_obstacle if wanted.native else no_obstacle
     return Subject(key, title, obstacle, partial(_one_node, bench, wanted))
 
 
@@ -43,15 +42,6 @@ def pair(bench: Bench) -> Subject:
     """Make Fanfare a subject on two nodes: watchers on the first, publishes to the second."""
     started = partial(_two_nodes, bench)
     return Subject("fanfare-redis", f"{TITLE}, two nodes", redis_obstacle, started)
-
-
-def redis_obstacle() -> str | None:
-    """Say what several nodes lack."""
-    return None if find_redis() else "there is no Redis here"
-
-
-def _no_obstacle() -> str | None:
-    return None
 
 
 @contextmanager

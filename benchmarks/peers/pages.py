@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 
+from benchmarks.figures import count_per_cpu
 from benchmarks.machine import Cores
 from benchmarks.peers import install
 from benchmarks.peers.pace import Pace
@@ -62,7 +63,7 @@ def pages(bench: Bench, pace: Pace) -> Outcome:
 def _outcome(runs: Runs) -> Outcome:
     cases = [PAGE, SYNC, UNCHANGED]
     order = {OURS: 0, FASTAPI: 1, FLASK: 2}
-    figures = sorted(runs.figures(per_cpu, cases), key=lambda figure: order[figure.subject])
+    figures = sorted(runs.figures(count_per_cpu, cases), key=lambda figure: order[figure.subject])
     chart = Chart(
         "pages",
         f"Answers per CPU-second of the server, {CONNECTIONS} connections kept alive",
@@ -70,15 +71,12 @@ def _outcome(runs: Runs) -> Outcome:
         figures,
     )
     goals = [
-        runs.ratio(f"{case}: Fanfare to {FASTAPI}", per_cpu, (OURS, case), (FASTAPI, case), bound=2)
+        runs.ratio(
+            f"{case}: Fanfare to {FASTAPI}", count_per_cpu, (OURS, case), (FASTAPI, case), bound=2
+        )
         for case in cases
     ]
     return Outcome("pages", [chart], goals)
-
-
-def per_cpu(run: Json) -> float:
-    """Give the answers that a CPU-second of the server buys; the database's is not in it."""
-    return float(run["count"] / run["cpu_s"]["server"])
 
 
 def _read(stage: Stage, door: Door, case: str, pace: Pace) -> Json:

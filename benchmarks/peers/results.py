@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from benchmarks.figures import Target
+
 Json = dict[str, Any]
 Value = Callable[[Json], float]
 
@@ -72,13 +74,18 @@ class Goal:
         return statistics.median(self.values) if self.values else None
 
     @property
+    def target(self) -> Target:
+        """What the median is held to."""
+        return Target(self.bound, self.at_least)
+
+    @property
     def is_met(self) -> bool | None:
         """Whether it is reached; an incomplete run spoils it. None where nobody knows."""
         if self.incomplete:
             return False
         if self.median is None:
             return None
-        return self.median >= self.bound if self.at_least else self.median <= self.bound
+        return self.target.is_met(self.median)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """One session: the measures that were asked for, a table for the terminal, and the page."""
 
-import resource
 import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from benchmarks.peers.svg import number
 from benchmarks.stage import Bench
 from cluster.nodes import ROOT
 from cluster.postgres import find_binaries
+from cluster.process import allow_files
 
 MEASURES: dict[str, Callable[[Bench, Pace], Outcome]] = {
     "fanout": fanout,
@@ -64,13 +64,6 @@ def compare(names: Iterable[str], cores: machine.Cores, *, quick: bool) -> bool:
             if not quick:
                 document.keep(taken, [outcome])
     return True
-
-
-def allow_files() -> int:
-    """Let every process that is started from now on open as many files as any may; give that."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
 
 
 def _within(files: int, pace: Pace) -> Pace:
@@ -126,6 +119,6 @@ def _show_chart(chart: Chart) -> None:
 
 def _show_goal(goal: Goal) -> None:
     value = "–" if goal.median is None else number(goal.median)
-    sign = "≥" if goal.at_least else "≤"
     judged = {None: "not measured", True: "met", False: "MISSED"}[goal.is_met]
-    print(f"    {goal.what:60} {value:>9} {goal.unit}, {sign} {number(goal.bound)}: {judged}")
+    asked = f"{goal.target.sign} {number(goal.bound)}"
+    print(f"    {goal.what:60} {value:>9} {goal.unit}, {asked}: {judged}")

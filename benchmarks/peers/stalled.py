@@ -6,6 +6,7 @@ Fanfare's stalled watchers come back in the end, and have to be given all that t
 from collections.abc import Iterator
 
 from benchmarks.peers import comeback, ours
+from benchmarks.peers.fanout import p99
 from benchmarks.peers.loads import Served, run
 from benchmarks.peers.ours import Shape
 from benchmarks.peers.pace import Pace
@@ -19,11 +20,6 @@ RATE = 50
 BYTES = 30_000  # enough that the kernel's buffers of a stalled one are full in a few seconds
 ALL_READ, SOME_STALL = "all read", f"{STALLED} of {WATCHERS} stalled"
 KIB = 1024  # in a MiB
-
-
-def p99(run: Json) -> float:
-    """Give the latency of those who read, in ms."""
-    return float(run["latency_ms"]["p99"])
 
 
 def grown(run: Json) -> float:

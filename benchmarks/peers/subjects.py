@@ -41,8 +41,13 @@ def node_obstacle() -> str | None:
 
 
 def redis_obstacle() -> str | None:
-    """Say what the peer with a Redis lacks."""
-    return node_obstacle() or (None if find_redis() else "there is no Redis here")
+    """Say what several nodes lack."""
+    return None if find_redis() else "there is no Redis here"
+
+
+def node_pair_obstacle() -> str | None:
+    """Say what several nodes on Node.js lack."""
+    return node_obstacle() or redis_obstacle()
 
 
 def compiler_obstacle() -> str | None:
@@ -63,7 +68,8 @@ def find_nchan() -> Path | None:
     return next((path for path in places if path.exists()), None)
 
 
-def _none() -> str | None:
+def no_obstacle() -> str | None:
+    """Say that nothing lacks: Python is here."""
     return None
 
 
@@ -226,9 +232,9 @@ def send_loop(cores: Cores) -> Iterator[Served]:
         )
 
 
-FLASK = Subject("flask", "Flask-SocketIO, eventlet", _none, flask_socketio)
+FLASK = Subject("flask", "Flask-SocketIO, eventlet", no_obstacle, flask_socketio)
 NODE = Subject("node", "Node.js Socket.IO", node_obstacle, node)
-NODE_PAIR = Subject("node-redis", "Node.js Socket.IO, Redis adapter", redis_obstacle, node_pair)
-FASTAPI = Subject("fastapi", "FastAPI, websockets", _none, fastapi)
+NODE_PAIR = Subject("node-redis", "Node.js Socket.IO, Redis adapter", node_pair_obstacle, node_pair)
+FASTAPI = Subject("fastapi", "FastAPI, websockets", no_obstacle, fastapi)
 NCHAN = Subject("nchan", "nginx with nchan", nchan_obstacle, nchan)
 SEND_LOOP = Subject("c", "a C loop of send()", compiler_obstacle, send_loop)

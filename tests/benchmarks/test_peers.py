@@ -3,7 +3,6 @@
 Their packages are installed for this only where nothing may be skipped, or where they were before.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -51,8 +50,7 @@ def require(subject: Subject) -> None:
         needs.miss(reason)
     installs = {NODE.key: "node", NODE_PAIR.key: "node", FASTAPI.key: "python", FLASK.key: "python"}
     kind = installs.get(subject.key)
-    is_all = os.environ.get(needs.REQUIRE_ALL, "0") not in {"", "0"}
-    if kind and not is_all and not install.is_there(kind):
+    if kind and not needs.is_all_required() and not install.is_there(kind):
         pytest.skip(f"the peers of {kind} are not installed (make bench does it)")
 
 

@@ -35,9 +35,14 @@ def require(found: T | None, what: str) -> T:
     return found
 
 
+def is_all_required() -> bool:
+    """Tell whether nothing may be skipped."""
+    return os.environ.get(REQUIRE_ALL, "0") not in {"", "0"}
+
+
 def miss(what: str) -> NoReturn:
     """Leave the running test for want of `what`: a skip, or a failure when all is required."""
-    if os.environ.get(REQUIRE_ALL, "0") not in {"", "0"}:
+    if is_all_required():
         pytest.fail(f"{REQUIRE_ALL} is set, and this is missing: {what}", pytrace=False)
     pytest.skip(what)
 
