@@ -2,7 +2,8 @@
 
 from itertools import groupby
 
-from flask import Response, request
+import structlog
+from flask import Response, g, request
 
 from api import schemas
 from api.cursors import name_listing
@@ -15,6 +16,7 @@ from core.errors import (
     ConflictError,
     FanfareError,
     ForbiddenError,
+    InternalError,
     NotFoundError,
     describe,
 )
@@ -23,6 +25,7 @@ from core.pages import Json
 from core.services import history, intents, publish
 
 api = Api("events")
+_log = structlog.get_logger(__name__)
 
 
 @api.route(
@@ -137,6 +140,9 @@ def _outcome(wanted: intents.Intent | FanfareError) -> Json:
         done = publish.published(wanted)
     except FanfareError as error:
         return _refused(error)
+    except Exception as error:  # noqa: BLE001 - what became of the others stands, and is told
+        _log.error("publish failed", request_id=g.request_id, exc_info=error)
+        return _refused(InternalError("The server failed. The log has the story."))
     return {"ok": True, "event": json.Raw(done.event.json), "replayed": done.replayed}
 
 

@@ -97,15 +97,15 @@ def log_all(db: Database, intents: Sequence[Intent]) -> None:
 def _write(db: Database, work: Any, intents: Sequence[Intent], lane: str = "") -> None:
     size = sum(intent.size + _OVERHEAD for intent in intents)
     try:
-        db.write_together(work, intents, size=size, lane=lane)
+        failed = db.write_together(work, intents, size=size, lane=lane)
     except Exception as error:  # noqa: BLE001 - raised again, for each of them
-        for intent in intents:
-            intent.begin()
-            intent.error = error
+        failed = [(intent, error) for intent in intents]
+    for intent, reason in failed:
+        intent.begin()
+        intent.error = reason
 
 
-def _append(write: Write, calls: list[Sequence[Intent]], *, waits: bool = False) -> None:
-    intents = [intent for call in calls for intent in call]
+def _append(write: Write, intents: Sequence[Intent], *, waits: bool = False) -> None:
     for intent in intents:
         intent.begin()
     named = _name_streams(write.conn, intents)
@@ -124,7 +124,7 @@ def _append(write: Write, calls: list[Sequence[Intent]], *, waits: bool = False)
 _append_in_line = partial(_append, waits=True)
 
 
-def _name_streams(conn: Connection, intents: list[Intent]) -> list[Intent]:
+def _name_streams(conn: Connection, intents: Sequence[Intent]) -> list[Intent]:
     """Give all their streams' full names; refuse, and leave out, who names none."""
     parts = [intent.stream.partition(":") for intent in intents]
     slugs = {ref for kind, _, ref in parts if kind == "channel" and not is_id(ref)}

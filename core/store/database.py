@@ -6,7 +6,7 @@ emit what is not committed, nor forget to emit what is. `write_together()` share
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,8 +49,8 @@ class _Job:
 
     work: Work
     lane: str
-    item: Any
-    error: Exception | None = None
+    items: Sequence[Any]
+    failed: list[tuple[Any, Exception]] = field(default_factory=list)
 
     @property
     def kind(self) -> Hashable:
@@ -189,44 +189,54 @@ class Database:
             for announce in self._listeners:
                 announce(write.events, write.controls)
 
-    def write_together(self, work: Work, item: Any, *, size: int, lane: str = "") -> None:
-        """Have an item written in one transaction with what others want written by then.
+    def write_together(
+        self, work: Work, items: Sequence[Any], *, size: int, lane: str = ""
+    ) -> list[tuple[Any, Exception]]:
+        """Have items written in one transaction with what others want written by then.
 
         `work(write, items)` writes down in each item what becomes of it; that is true once this
-        returns. It raises what no item is known to be the cause of: then each is tried alone.
-        In a `lane` only those of the same lane go together, beside all others.
+        returns. It raises what no item is known to be the cause of: then each is tried alone, in
+        order, and what failed is given, with why. In a `lane` only those of the same lane go
+        together, beside all others.
+
+        Raises: what failed for all of them.
         """
-        job = _Job(work, lane, item)
+        job = _Job(work, lane, items)
         rounds = self._rounds
         if lane:
             rounds = self._side_lanes[hash(lane) % _SIDE_LANES]
         rounds.do(job, size)
-        if job.error is not None:
-            raise job.error
+        return job.failed
 
     def _write_round(self, jobs: list[_Job]) -> None:
         ROUNDS.inc()
+        items = [item for job in jobs for item in job.items]
         is_worked = False
         try:
             with self.write() as write:
-                jobs[0].work(write, [job.item for job in jobs])
+                jobs[0].work(write, items)
                 is_worked = True
         except FanfareError:
             # The database is away, for all of them.
             raise
         except Exception:
             # A commit that failed may have happened; before it nothing has.
-            if is_worked or len(jobs) == 1:
+            if is_worked or len(items) == 1:
                 raise
             for job in jobs:
-                self._write_alone(job)
+                self._write_one_by_one(job)
 
-    def _write_alone(self, job: _Job) -> None:
-        try:
-            with self.write() as write:
-                job.work(write, [job.item])
-        except Exception as error:  # noqa: BLE001 - raised again, to whoever wanted it
-            job.error = error
+    def _write_one_by_one(self, job: _Job) -> None:
+        for number, item in enumerate(job.items):
+            try:
+                with self.write() as write:
+                    job.work(write, [item])
+            except UnavailableError as error:
+                # Nobody waits once more for a database that is away.
+                job.failed += [(left, error) for left in job.items[number:]]
+                return
+            except Exception as error:  # noqa: BLE001 - given to whoever wanted it
+                job.failed.append((item, error))
 
 
 def _count(_conn: Connection, _cursor: object, statement: str, *_more: object) -> None:

@@ -185,6 +185,18 @@ class TestOneBadOne:
         assert isinstance(wanted[place].error, (DBAPIError, TypeError))
         assert core.offsets(stream) == [1, 2, 3, 4]
 
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    def test_it_fails_alone_of_its_callers_own_list(self, core, place):
+        stream = core.make_stream()
+        wanted = [intend(core.caller, stream, number) for number in range(2)]
+        wanted.insert(place, broken(core.caller, stream))
+        intents.log_all(core.db, wanted)
+
+        assert [intent.event is None for intent in wanted] == [n == place for n in range(3)]
+        made = [intent.get_event().offset for intent in wanted if intent.event is not None]
+        assert made == [3, 4]
+        assert core.offsets(stream) == [1, 2, 3, 4]
+
     def test_what_cannot_be_made_takes_no_offset(self, core):
         stream = core.make_stream()
 
@@ -234,6 +246,28 @@ class TestOneBadOne:
 
         assert [str(intent.error) for intent in wanted] == ["away"] * 3
         assert core.publish(stream, "after").event.offset == 3
+
+    def test_nobody_waits_twice_for_a_database_that_goes_away_between(self, core):
+        """One by one they are tried, until one hears that it is away."""
+        stream = core.make_stream()
+        wanted = [intend(core.caller, stream, number) for number in range(9)]
+        wanted[1:1] = [broken(core.caller, stream)]
+        commits = 0
+
+        def fail(_conn: Any) -> None:
+            nonlocal commits
+            commits += 1
+            if commits > 1:
+                raise UnavailableError("away")
+
+        event.listen(core.db.engine, "commit", fail)
+        intents.log_all(core.db, wanted)
+        event.remove(core.db.engine, "commit", fail)
+
+        assert commits == 2
+        assert wanted[0].get_event().offset == 3
+        assert not isinstance(wanted[1].error, UnavailableError)
+        assert [str(intent.error) for intent in wanted[2:]] == ["away"] * 8
 
 
 class TestBusyStreams:
@@ -349,6 +383,31 @@ class TestThroughAServer:
             top = 2 + WRITERS * EACH // 3
             assert [one["offset"] for one in room.log()] == list(range(1, top + 1))
 
+    @pytest.mark.usefixtures("refusing_database")
+    def test_what_the_database_refuses_takes_nothing_else_with_it(self, busy_server, ada):
+        """Neither in one socket's list, sent without waiting, nor in that of one request."""
+        room, kinds = Room(ada), ["test.made", REFUSED, "test.made"]
+        events = [{"stream": room.stream, "type": kind, "data": 1} for kind in kinds]
+        with RawSocket(busy_server.url, ada.access_token) as connection:
+            sent = [connection.send("publish", event) for event in events]
+            acks = [connection.read_ack(ack_id) for ack_id in sent]
+        outcomes = ada.post("/publish", {"events": events}).json()["outcomes"]
+
+        for answers in (acks, outcomes):
+            assert [answer["ok"] for answer in answers] == [True, False, True]
+            assert answers[1]["error"]["code"] == "internal"
+        assert [one["type"] for one in room.log()[2:]] == ["test.made"] * 4
+
+    @pytest.fixture
+    def refusing_database(self, busy_core: Core) -> Iterator[None]:
+        """A database that does not take what the program lets through."""
+        refuse, allow = REFUSE[busy_core.db.engine.dialect.name]
+        with busy_core.db.engine.begin() as conn:
+            conn.execute(text(refuse))
+        yield
+        with busy_core.db.engine.begin() as conn:
+            conn.execute(text(allow))
+
     @staticmethod
     def write(server: Any, who: Any, rooms: list[Room]) -> list[tuple[str, int]]:
         with RawSocket(server.url, who.access_token) as connection:
@@ -364,6 +423,21 @@ class TestThroughAServer:
 
 WRITERS = 12
 EACH = 30
+REFUSED = "test.refused"
+REFUSE_ON_SQLITE = (
+    f"CREATE TRIGGER refuse BEFORE INSERT ON events WHEN NEW.type = '{REFUSED}'"
+    " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+)
+REFUSE_ON_POSTGRESQL = (
+    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    f" IF NEW.type = '{REFUSED}' THEN RAISE EXCEPTION 'refused'; END IF; RETURN NEW; END $$;"
+    " CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse()"
+)
+# By dialect: what makes a database refuse events of that type, and what ends that.
+REFUSE = {
+    "sqlite": (REFUSE_ON_SQLITE, "DROP TRIGGER refuse"),
+    "postgresql": (REFUSE_ON_POSTGRESQL, "DROP FUNCTION refuse() CASCADE"),
+}
 
 
 def counted(server: Any, name: str) -> float:
