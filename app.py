@@ -174,7 +174,7 @@ def create_app(settings: Settings) -> Fanfare:
         LogReader(db),
         NodeLimits(compare_interval_s=settings.compare_interval_s),
     )
-    lookups = Lookups(db)
+    lookups = Lookups(db, beside=green.run)
     # Before the node tells anybody: who acts on what they hear is judged anew.
     db.announce_to(lookups.rights.on_committed)
     db.announce_to(node.committed)

@@ -10,7 +10,7 @@ from core.pages import Json
 from core.services import access
 from core.services.accounts import check_expiry, judge
 from core.services.batch import Batch
-from core.services.rights import Ask, Found, Rights
+from core.services.rights import Ask, Found, Rights, not_at_all
 from core.store import accounts
 from core.store.database import Database
 
@@ -22,13 +22,16 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Lookups:
-    """Looks up callers, with their profiles, and what they may read."""
+    """Looks up callers, with their profiles, and what they may read.
 
-    def __init__(self, db: Database) -> None:
+    `beside` runs a work with its arguments soon, and lets its caller go on.
+    """
+
+    def __init__(self, db: Database, beside: Callable[..., object] | None = None) -> None:
         self._db = db
         self._sessions = Batch(self._in_parts(accounts.find_live_many))
         self._readable = Batch(self._read_readable, most=_MOST_NAMES, weigh=_count_names)
-        self.rights = Rights(self._read_postable)
+        self.rights = Rights(self._read_postable, beside=beside or not_at_all)
 
     def authenticate(self, claims: Claims) -> Caller:
         """Tell who is calling, from a token whose signature was checked.

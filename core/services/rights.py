@@ -2,7 +2,8 @@
 
 Only a yes is remembered, for half a second, on whichever node: the contract lets an end of access
 take one. It is dropped at once where the change is committed, or where a control tells of it. Not
-every loss has a control (who becomes a guest, or leaves a public channel, may still read).
+every loss has a control (who becomes a guest, or leaves a public channel, may still read). What is
+used late in its time is asked for again beside its user: who publishes on and on never waits.
 """
 
 import time
@@ -10,11 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from core.callers import Caller
-from core.errors import FanfareError
+from core.errors import FanfareError, UnavailableError
 from core.events import Control, Event, user_stream
 from core.store.rounds import Rounds
 
 KEEP_S = 0.5
+RENEW_S = KEEP_S / 2
 _MOST = 10_000
 _AT_ONCE = 100
 # Told to whoever it is about, on their own stream.
@@ -36,16 +38,38 @@ class _Question:
         self.answer: str | FanfareError = ""
 
 
+class _Known:
+    """A yes: how long it is good, and whether it is being asked for again."""
+
+    __slots__ = ("is_renewed", "stream", "until")
+
+    def __init__(self, until: float, stream: str) -> None:
+        self.until = until
+        self.stream = stream
+        self.is_renewed = False
+
+
+def not_at_all(_work: Callable[..., object], *_args: object) -> None:
+    """Run nothing beside."""
+
+
 class Rights:
-    """Turns what a caller wants to post to into the full name of a stream, or refuses."""
+    """Turns what a caller wants to post to into the full name of a stream, or refuses.
+
+    `beside` runs a work with its arguments soon, and lets its caller go on.
+    """
 
     def __init__(
-        self, look_up: Callable[[list[Ask]], Found], clock: Callable[[], float] = time.monotonic
+        self,
+        look_up: Callable[[list[Ask]], Found],
+        clock: Callable[[], float] = time.monotonic,
+        beside: Callable[..., object] = not_at_all,
     ) -> None:
         self._look_up = look_up
         self._clock = clock
+        self._beside = beside
         # By user, then by what they may do and what they named.
-        self._known: dict[str, dict[tuple[bool, str], tuple[float, str]]] = {}
+        self._known: dict[str, dict[tuple[bool, str], _Known]] = {}
         self._count = 0
         self._changes = 0
         self._rounds: Rounds[_Question] = Rounds(self._answer, most=_AT_ONCE)
@@ -59,13 +83,30 @@ class Rights:
         if stream == "user:me":
             return user_stream(caller.user_id)
         known = self._known.get(caller.user_id, {}).get((caller.is_admin, stream))
-        if known is not None and known[0] > self._clock():
-            return known[1]
-        question = _Question((caller, stream))
+        left_s = known.until - self._clock() if known is not None else 0
+        if known is None or left_s <= 0:
+            return self._ask((caller, stream))
+        if left_s <= RENEW_S and not known.is_renewed:
+            known.is_renewed = True
+            self._beside(self._renew, (caller, stream))
+        return known.stream
+
+    def _ask(self, ask: Ask) -> str:
+        question = _Question(ask)
         self._rounds.do(question)
         if isinstance(question.answer, FanfareError):
             raise question.answer
         return question.answer
+
+    def _renew(self, ask: Ask) -> None:
+        try:
+            self._ask(ask)
+        except UnavailableError:
+            # The yes is good for the rest of its time; who asks then is told.
+            return
+        except FanfareError:
+            # It is over, and this is the first to know.
+            self._forget_user(ask[0].user_id)
 
     def _answer(self, questions: list[_Question]) -> None:
         asks = [question.ask for question in questions]
@@ -88,7 +129,7 @@ class Rights:
         caller, stream = ask
         mine = self._known.setdefault(caller.user_id, {})
         self._count += (caller.is_admin, stream) not in mine
-        mine[(caller.is_admin, stream)] = (until, name)
+        mine[(caller.is_admin, stream)] = _Known(until, name)
 
     def on_committed(self, events: Iterable[Event], _controls: object) -> None:
         """Drop what a change of this node ended. Controls are told of by `forget`."""

@@ -1,18 +1,20 @@
 """The memory of who may post where: never a right that is over, but for half a second elsewhere."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import event
 
 from core.callers import Caller
-from core.errors import FanfareError, ForbiddenError, NotFoundError
+from core.errors import FanfareError, ForbiddenError, NotFoundError, UnavailableError
 from core.events import Control
 from core.services import access, channels, members, publish, users
 from core.services.lookups import Lookups
-from core.services.rights import _MOST, KEEP_S, Ask, Found, Rights
+from core.services.rights import _MOST, KEEP_S, RENEW_S, Ask, Found, Rights, not_at_all
 from core.store.database import Database
 from tests.core.conftest import Core
 from tests.support.wait import wait_until
@@ -33,10 +35,17 @@ class Clock:
 class Memory:
     """The rights of one node, and how often it had to ask the database."""
 
-    def __init__(self, db: Database, clock: Clock, *, hears: bool = True) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        *,
+        hears: bool = True,
+        beside: Callable[..., object] = not_at_all,
+    ) -> None:
         self._db = db
         self.looks = 0
-        self.rights = Rights(self._look_up, clock)
+        self.rights = Rights(self._look_up, clock, beside)
         if hears:
             db.announce_to(self.rights.on_committed)
             db.announce_to(self._hear_controls)
@@ -266,6 +275,71 @@ class TestTheEnd:
         with pytest.raises(ForbiddenError):
             rights.stream_to_post_to(scene.bob, f"channel:{scene.public}")
         assert looks == 2
+
+
+class TestRenewal:
+    """Who publishes on and on never waits, and what is believed is no older for that."""
+
+    @pytest.fixture
+    def beside(self) -> list[partial[None]]:
+        """What is to run beside; a test runs it."""
+        return []
+
+    @pytest.fixture
+    def renewing(self, db, clock, beside) -> Memory:
+        return Memory(
+            db, clock, hears=False, beside=lambda work, *args: beside.append(partial(work, *args))
+        )
+
+    def test_it_is_asked_for_again_once_and_beside(self, scene, clock, renewing, beside):
+        stream = f"channel:{scene.public}"
+        for step in (0, 0.2, 0.2, 0.05):
+            clock.now += step
+            assert renewing.may(scene.bob, stream) == stream
+        assert (renewing.looks, len(beside)) == (1, 1)
+        beside.pop()()
+        clock.now += KEEP_S - 0.01
+
+        assert renewing.may(scene.bob, stream) == stream
+        assert (renewing.looks, len(beside)) == (2, 1)
+
+    def test_who_pauses_is_asked_for_anew(self, scene, clock, renewing, beside):
+        stream = f"channel:{scene.public}"
+        renewing.may(scene.bob, stream)
+        clock.now += KEEP_S
+        renewing.may(scene.bob, stream)
+
+        assert (renewing.looks, beside) == (2, [])
+
+    def test_what_is_over_by_then_is_dropped(self, scene, db, clock, renewing, beside):
+        stream = f"channel:{scene.private}"
+        renewing.may(scene.bob, stream)
+        members.put(db, scene.ada, scene.private, scene.bob.user_id, "guest")
+        clock.now += RENEW_S
+        assert renewing.may(scene.bob, stream) == stream
+        beside.pop()()
+
+        assert renewing.may(scene.bob, stream) == "forbidden"
+
+    def test_it_is_good_to_its_end_while_the_database_is_away(self, scene, clock, beside):
+        stream, away = f"channel:{scene.public}", False
+
+        def look_up(asks: list[Ask]) -> Found:
+            if away:
+                raise UnavailableError("away")
+            return dict.fromkeys(asks, stream)
+
+        rights = Rights(look_up, clock, lambda work, *args: beside.append(partial(work, *args)))
+        rights.stream_to_post_to(scene.bob, stream)
+        away = True
+        clock.now += RENEW_S
+        assert rights.stream_to_post_to(scene.bob, stream) == stream
+        beside.pop()()
+
+        assert rights.stream_to_post_to(scene.bob, stream) == stream
+        clock.now += RENEW_S
+        with pytest.raises(UnavailableError):
+            rights.stream_to_post_to(scene.bob, stream)
 
 
 class TestOneAlone:
