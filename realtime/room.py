@@ -26,6 +26,7 @@ _log = structlog.get_logger(__name__)
 ALWAYS = 2**63
 # So many are written to before others have a turn.
 _SHARE = 1_000
+_ADDED_SHARE = 16  # once one in so many was added, a room is put in order again
 # More than this at once would only wait in front of the clients.
 _MOST_JOINED_BYTES = 32_768
 # More than this does not wait for the next round.
@@ -175,12 +176,13 @@ class _Writing:
 class Room:
     """One stream's watchers."""
 
-    __slots__ = ("_aside", "_direct", "_held", "_joined", "_joined_bytes", "_others",
+    __slots__ = ("_added", "_aside", "_direct", "_held", "_joined", "_joined_bytes", "_others",
                  "_packed", "_soon", "_writer", "_writing")  # fmt: skip
 
     def __init__(self, soon: Callable[..., object], writer: Writer) -> None:
         # With what the writer calls their sockets by.
         self._direct: dict[DirectWatcher, Any] = {}
+        self._added = 0  # since they were in order
         self._others: dict[Watcher, None] = {}
         # Of the others: who could be direct, once what is joined now has left.
         self._aside: dict[DirectWatcher, None] = {}
@@ -276,6 +278,7 @@ class Room:
         if send is not None:
             del self._others[watcher]
             self._direct[watcher] = self._writer.handle(send)
+            self._added += 1
             if watcher.packing is not None:
                 self._packed = self._packed or {}
                 self._packed[watcher] = watcher.packing
@@ -360,12 +363,20 @@ class Room:
                 self.take_aside(maker)
                 self._aside[maker] = None
         joined = self._take_joined()
+        self._put_in_order()
         left = dict(self._direct)
         if not self._packed:
             return _Writing(joined, left)
         packed = {watcher: left.pop(watcher) for watcher in self._packed if watcher in left}
         then = _Writing(joined, packed, next(iter(self._packed.values())))
         return _Writing(joined, left, then=then) if left else then
+
+    def _put_in_order(self) -> None:
+        # What the kernel knows of thousands of sockets is in no cache: read side by side, as they
+        # were opened, it costs a tenth less than here and there.
+        if len(self._direct) > _SHARE and self._added * _ADDED_SHARE > len(self._direct):
+            self._direct = self._writer.in_order(self._direct)
+            self._added = 0
 
     def _take_joined(self) -> Joined:
         size = count = 0

@@ -6,6 +6,7 @@ The two are twins, held to one contract by tests/contract/test_writers.py.
 import ctypes
 from array import array
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +28,9 @@ class Writer(Protocol):
     def handle(self, send: Send) -> Any:
         """Give what stands for a socket, by its `send`, for as long as it is open."""
 
+    def in_order(self, handles: Mapping[Whose, Any]) -> dict[Whose, Any]:
+        """Give the same in the order in which the sockets were opened, roughly."""
+
     def write(self, handles: Mapping[Whose, Any], data: bytes) -> list[tuple[Whose, int]]:
         """Write to all; give those that did not take all of it, and how much they took."""
 
@@ -37,6 +41,10 @@ class PlainWriter:
     def handle(self, send: Send) -> Any:
         """Give the socket's `send` itself."""
         return send
+
+    def in_order(self, handles: Mapping[Whose, Any]) -> dict[Whose, Any]:
+        """Give the same in the order of their descriptors."""
+        return dict(sorted(handles.items(), key=lambda item: item[1].__self__.fileno()))
 
     def write(self, handles: Mapping[Whose, Any], data: bytes) -> list[tuple[Whose, int]]:
         """Write to all; give those that did not take all of it, and how much they took."""
@@ -69,6 +77,10 @@ class NativeWriter:
     def handle(self, send: Send) -> Any:
         """Give the socket's descriptor. Once it is closed, another socket may have the same."""
         return send.__self__.fileno()  # type: ignore[attr-defined]
+
+    def in_order(self, handles: Mapping[Whose, Any]) -> dict[Whose, Any]:
+        """Give the same in the order of their descriptors."""
+        return dict(sorted(handles.items(), key=itemgetter(1)))
 
     def write(self, handles: Mapping[Whose, Any], data: bytes) -> list[tuple[Whose, int]]:
         """Write to all; give those that did not take all of it, and how much they took."""

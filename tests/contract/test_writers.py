@@ -91,6 +91,14 @@ class TestWriting:
             assert read(client, 12) == b"first|second"
             assert is_silent(client)
 
+    def test_in_order_are_the_same_by_when_they_were_opened(self, writer, connect, rng):
+        ends = [connect()[0] for _ in range(20)]
+        handles = {end.fileno(): writer.handle(end.send) for end in rng.sample(ends, 20)}
+        ordered = writer.in_order(handles)
+
+        assert ordered == handles
+        assert list(ordered) == sorted(handles) != list(handles)
+
     def test_nobody_is_written_to(self, writer):
         assert writer.write({}, b"words") == []
 

@@ -44,6 +44,9 @@ class Client(DirectWatcher):
         self.writes = 0
         self.is_broken = self.is_closed = False
 
+    def fileno(self) -> int:
+        return 0
+
     @property
     def user_id(self) -> str:
         return "ada"
@@ -98,6 +101,22 @@ class Client(DirectWatcher):
     @property
     def got(self) -> bytes:
         return self.taken + self.kept
+
+
+class Numbered(Client):
+    """A connection that notes down when it is written to."""
+
+    def __init__(self, number: int, written: list[int]) -> None:
+        super().__init__()
+        self.number = number
+        self._written = written
+
+    def fileno(self) -> int:
+        return self.number
+
+    def _send(self, data: bytes) -> int:
+        self._written.append(self.number)
+        return super()._send(data)
 
 
 class Follower:
@@ -211,6 +230,33 @@ class TestManyWatchers:
         loop.settle()
 
         assert {client.got for client in clients} == {wires(*frames)}
+
+    def test_those_opened_side_by_side_are_written_to_side_by_side(
+        self, hub, loop, monkeypatch, rng
+    ):
+        """In a room of many: what the kernel knows of them lies in that order."""
+        monkeypatch.setattr(room_module, "_SHARE", 10)
+        written: list[int] = []
+        clients = [Numbered(number, written) for number in range(40)]
+        for client in rng.sample(clients, 36):
+            watch(hub, client)
+        hub.fan_out(STREAM, 1, event(1))
+        loop.settle()
+        here = sorted(written)
+        assert written == here
+
+        few = [client for client in clients if not client.got][:2]
+        assert [watch(hub, client, 1) for client in few] == few
+        written.clear()
+        hub.fan_out(STREAM, 2, event(2))
+        loop.settle()
+        assert written == here + [client.number for client in few], "two are no reason to sort"
+
+        assert [watch(hub, client, 2) for client in clients if not client.got]
+        written.clear()
+        hub.fan_out(STREAM, 3, event(3))
+        loop.settle()
+        assert written == list(range(40))
 
 
 class TestFailures:
