@@ -124,7 +124,7 @@ def acks(bench: Bench, pace: Pace) -> Outcome:
         yield case, run(served, bench.cores, [*words, *more], seconds=pace.seconds)
 
     case = f"{CALLERS} clients"
-    everybody = [ours.subject(bench), NODE, FASTAPI, FLASK]
+    everybody = [ours.subject(bench, Shape(quiet=True)), NODE, FASTAPI, FLASK]
     session = interleave(everybody, bench.cores, pace, drive)
     chart = Chart(
         "acks",

@@ -28,6 +28,7 @@ class Shape:
     subscriptions: int = 0  # of each watcher to the first channels; 0: to the one of its room
     people: int = PEOPLE
     native: bool = False  # with the helper in C
+    quiet: bool = False  # publishes that wait for their ack go to one channel more, unwatched
 
 
 def subject(bench: Bench, shape: Shape | None = None, *, title: str = TITLE) -> Subject:
@@ -64,7 +65,7 @@ def _two_nodes(bench: Bench, _cores: Cores) -> Iterator[Served]:
 @contextmanager
 def peopled(stage: Stage, shape: Shape) -> Iterator[Served]:
     """Make users and channels, and say how the generator speaks to the server."""
-    stage.populate(users=MEMBERS, channels=shape.channels)
+    stage.populate(users=MEMBERS, channels=shape.channels + shape.quiet)
     tokens = people(stage, shape.people)
     with tempfile.TemporaryDirectory(prefix="fanfare-tokens-") as name:
         folder = Path(name)
@@ -85,6 +86,8 @@ def _file(path: Path, lines: Iterable[str]) -> str:
 def _served(stage: Stage, shape: Shape, files: dict[str, str]) -> Served:
     more = "" if shape.durable else ',"ephemeral":true'
     event = f'{{"stream":"{{room}}","type":"bench.tick","data":{DATA}{more}}}'
+    quiet = f"channel:{stage.channels[-1]['id']}"
+    call = event.replace("{room}", quiet) if shape.quiet else event
     owner = stage.users[0].access_token
     return Served(
         pids=tuple(stage.pids.values()),
@@ -98,7 +101,7 @@ def _served(stage: Stage, shape: Shape, files: dict[str, str]) -> Served:
             *("--publish-auth", f'{{"token":"{owner}"}}'),
         ),
         call=(
-            *("--tokens", files["members"], "--call", f'42{{n}}["publish",{event}]'),
+            *("--tokens", files["members"], "--call", f'42{{n}}["publish",{call}]'),
             *("--answer", '^43{n}[{"ok":true'),
         ),
     )
