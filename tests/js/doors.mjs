@@ -296,8 +296,10 @@ promise("a restored backup is a reset at every door", async () => {
     const handle = {};
     const handlers = {
       reset: async ({ reason }) => {
+        const { position } = await handle.client.channel(channel.id).sync();
+        // Not before: what is said from now on comes after every snapshot.
         resets.push(`${door} ${reason}`);
-        return (await handle.client.channel(channel.id).sync()).position;
+        return position;
       },
     };
     handle.client = await follow(person, channel, { doors: [door] }, { handlers });
