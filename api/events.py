@@ -113,7 +113,7 @@ def _try_to_signal(caller: Caller, draft: publish.Draft) -> Json:
     try:
         parts().limits.take("write", caller.user_id)
         _signal(caller, draft)
-    except FanfareError as error:
+    except Exception as error:  # noqa: BLE001 - what became of the others stands, and is told
         return _refused(error)
     return {"ok": True}
 
@@ -138,13 +138,13 @@ def _outcome(wanted: intents.Intent | FanfareError) -> Json:
         if isinstance(wanted, FanfareError):
             raise wanted
         done = publish.published(wanted)
-    except FanfareError as error:
+    except Exception as error:  # noqa: BLE001 - as above
         return _refused(error)
-    except Exception as error:  # noqa: BLE001 - what became of the others stands, and is told
-        _log.error("publish failed", request_id=g.request_id, exc_info=error)
-        return _refused(InternalError("The server failed. The log has the story."))
     return {"ok": True, "event": json.Raw(done.event.json), "replayed": done.replayed}
 
 
-def _refused(error: FanfareError) -> Json:
+def _refused(error: Exception) -> Json:
+    if not isinstance(error, FanfareError):
+        _log.error("publish failed", request_id=g.request_id, exc_info=error)
+        error = InternalError("The server failed. The log has the story.")
     return {"ok": False, "error": describe(error)}

@@ -367,7 +367,7 @@ class Room:
         left = dict(self._direct)
         if not self._packed:
             return _Writing(joined, left)
-        packed = {watcher: left.pop(watcher) for watcher in self._packed if watcher in left}
+        packed = {watcher: left.pop(watcher) for watcher in [*left] if watcher in self._packed}
         then = _Writing(joined, packed, next(iter(self._packed.values())))
         return _Writing(joined, left, then=then) if left else then
 

@@ -7,6 +7,7 @@ and tops are read under the streams' locks; who is refused or comes again gets n
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -60,11 +61,12 @@ class Intent:
     event: Event | None = field(default=None, init=False)
     is_replay: bool = field(default=False, init=False)
     error: Exception | None = field(default=None, init=False)
+    trace: TracebackType | None = field(default=None, init=False)
     is_waiting: bool = field(default=False, init=False)
 
     def begin(self) -> None:
         """Know nothing of what becomes of it: it may be tried again."""
-        self.event = self.error = None
+        self.event = self.error = self.trace = None
         self.is_replay = self.is_waiting = False
 
     def get_event(self) -> Event:
@@ -72,9 +74,12 @@ class Intent:
 
         Raises: what it was refused with.
         """
-        if self.event is None:
-            raise self.error or RuntimeError("an intent was left undone")
-        return self.event
+        if self.event is not None:
+            return self.event
+        if self.error is None:
+            raise RuntimeError("an intent was left undone")
+        # As it was caught: it may be others' as well, and would grow with everybody who raises it.
+        raise self.error.with_traceback(self.trace)
 
     @property
     def channel_id(self) -> str | None:
@@ -97,12 +102,13 @@ def log_all(db: Database, intents: Sequence[Intent]) -> None:
 def _write(db: Database, work: Any, intents: Sequence[Intent], lane: str = "") -> None:
     size = sum(intent.size + _OVERHEAD for intent in intents)
     try:
-        failed = db.write_together(work, intents, size=size, lane=lane)
+        # Alone each waits for its stream: one that passed by another would change their order.
+        failed = db.write_together(work, intents, alone=_append_in_line, size=size, lane=lane)
     except Exception as error:  # noqa: BLE001 - raised again, for each of them
         failed = [(intent, error) for intent in intents]
     for intent, reason in failed:
         intent.begin()
-        intent.error = reason
+        intent.error, intent.trace = reason, reason.__traceback__
 
 
 def _append(write: Write, intents: Sequence[Intent], *, waits: bool = False) -> None:
@@ -159,7 +165,7 @@ class _Round:
         try:
             self._take(intent, standing)
         except Exception as error:  # noqa: BLE001 - raised again, to whoever wanted it
-            intent.error = error
+            intent.error, intent.trace = error, error.__traceback__
 
     def _take(self, intent: Intent, standing: Standing) -> None:
         if intent.channel_id is not None:

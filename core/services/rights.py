@@ -123,13 +123,14 @@ class Rights:
                 self._remember(question.ask, until, question.answer)
 
     def _remember(self, ask: Ask, until: float, name: str) -> None:
-        if self._count >= _MOST:
+        caller, stream = ask
+        key = (caller.is_admin, stream)
+        is_new = key not in self._known.get(caller.user_id, {})
+        if is_new and self._count >= _MOST:
             self._known.clear()
             self._count = 0
-        caller, stream = ask
-        mine = self._known.setdefault(caller.user_id, {})
-        self._count += (caller.is_admin, stream) not in mine
-        mine[(caller.is_admin, stream)] = _Known(until, name)
+        self._known.setdefault(caller.user_id, {})[key] = _Known(until, name)
+        self._count += is_new
 
     def on_committed(self, events: Iterable[Event], _controls: object) -> None:
         """Drop what a change of this node ended. Controls are told of by `forget`."""

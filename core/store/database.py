@@ -48,6 +48,7 @@ class _Job:
     """What one writer wants written together with others' of the same work and lane."""
 
     work: Work
+    alone: Work
     lane: str
     items: Sequence[Any]
     failed: list[tuple[Any, Exception]] = field(default_factory=list)
@@ -190,18 +191,18 @@ class Database:
                 announce(write.events, write.controls)
 
     def write_together(
-        self, work: Work, items: Sequence[Any], *, size: int, lane: str = ""
+        self, work: Work, items: Sequence[Any], *, alone: Work, size: int, lane: str = ""
     ) -> list[tuple[Any, Exception]]:
         """Have items written in one transaction with what others want written by then.
 
         `work(write, items)` writes down in each item what becomes of it; that is true once this
-        returns. It raises what no item is known to be the cause of: then each is tried alone, in
-        order, and what failed is given, with why. In a `lane` only those of the same lane go
-        together, beside all others.
+        returns. It raises what no item is known to be the cause of: then each is tried by itself
+        and in order, with `alone`, and what failed is given, with why. In a `lane` only those of
+        the same lane go together, beside all others.
 
         Raises: what failed for all of them.
         """
-        job = _Job(work, lane, items)
+        job = _Job(work, alone, lane, items)
         rounds = self._rounds
         if lane:
             rounds = self._side_lanes[hash(lane) % _SIDE_LANES]
@@ -223,20 +224,25 @@ class Database:
             # A commit that failed may have happened; before it nothing has.
             if is_worked or len(items) == 1:
                 raise
-            for job in jobs:
-                self._write_one_by_one(job)
+            self._write_one_by_one(jobs)
 
-    def _write_one_by_one(self, job: _Job) -> None:
-        for number, item in enumerate(job.items):
-            try:
-                with self.write() as write:
-                    job.work(write, [item])
-            except UnavailableError as error:
-                # Nobody waits once more for a database that is away.
-                job.failed += [(left, error) for left in job.items[number:]]
-                return
-            except Exception as error:  # noqa: BLE001 - given to whoever wanted it
+    def _write_one_by_one(self, jobs: list[_Job]) -> None:
+        away: Exception | None = None
+        for job, item in [(one, item) for one in jobs for item in one.items]:
+            # Nobody waits once more for a database that is away.
+            error = away or self._write_alone(job, item)
+            if error is not None:
                 job.failed.append((item, error))
+            if isinstance(error, UnavailableError):
+                away = error
+
+    def _write_alone(self, job: _Job, item: Any) -> Exception | None:
+        try:
+            with self.write() as write:
+                job.alone(write, [item])
+        except Exception as error:  # noqa: BLE001 - given to whoever wanted it
+            return error
+        return None
 
 
 def _count(_conn: Connection, _cursor: object, statement: str, *_more: object) -> None:

@@ -205,6 +205,16 @@ class TestTheMemory:
 
         assert sum(map(len, rights._known.values())) <= _MOST
 
+    def test_a_right_that_is_known_makes_nobody_forget(self, clock):
+        rights = Rights(lambda asks: {ask: ask[1] for ask in asks}, clock)
+        caller = Caller("somebody", "somebody", "a session", False, 2**53)
+        for number in range(_MOST):
+            rights.stream_to_post_to(caller, f"channel:{number}")
+        clock.now += KEEP_S
+        rights.stream_to_post_to(caller, "channel:1")
+
+        assert sum(map(len, rights._known.values())) == _MOST
+
 
 def _as(caller: Caller, *, is_admin: bool) -> Caller:
     return replace(caller, is_admin=is_admin)

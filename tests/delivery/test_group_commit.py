@@ -5,6 +5,7 @@ hole, a key that takes effect once, rights judged under the lock, and nobody spo
 """
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -247,11 +248,15 @@ class TestOneBadOne:
         assert [str(intent.error) for intent in wanted] == ["away"] * 3
         assert core.publish(stream, "after").event.offset == 3
 
-    def test_nobody_waits_twice_for_a_database_that_goes_away_between(self, core):
-        """One by one they are tried, until one hears that it is away."""
+    def test_nobody_waits_twice_for_a_database_that_goes_away_between(self, core, pool):
+        """One by one they are tried, until one hears that it is away: then all are told so."""
         stream = core.make_stream()
         wanted = [intend(core.caller, stream, number) for number in range(9)]
         wanted[1:1] = [broken(core.caller, stream)]
+        gathering = Gathering(core, pool)
+        calls = [
+            gathering.join(intents.log_all, core.db, part) for part in (wanted[:4], wanted[4:])
+        ]
         commits = 0
 
         def fail(_conn: Any) -> None:
@@ -261,13 +266,33 @@ class TestOneBadOne:
                 raise UnavailableError("away")
 
         event.listen(core.db.engine, "commit", fail)
-        intents.log_all(core.db, wanted)
+        gathering.go()
+        for call in calls:
+            call.result(DEADLINE_S)
         event.remove(core.db.engine, "commit", fail)
 
         assert commits == 2
         assert wanted[0].get_event().offset == 3
         assert not isinstance(wanted[1].error, UnavailableError)
         assert [str(intent.error) for intent in wanted[2:]] == ["away"] * 8
+
+    def test_an_error_that_many_share_does_not_grow(self, core):
+        """It is told to each of a list, and each says where it was raised, not by whom."""
+        wanted = [intend(core.caller, core.make_stream(), number) for number in range(3)]
+
+        def fail(*_arguments: Any) -> None:
+            raise UnavailableError("away")
+
+        event.listen(core.db.engine, "before_cursor_execute", fail)
+        intents.log_all(core.db, wanted)
+        event.remove(core.db.engine, "before_cursor_execute", fail)
+        lengths = []
+        for intent in wanted:
+            with pytest.raises(UnavailableError) as caught:
+                intent.get_event()
+            lengths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+
+        assert lengths == [lengths[0]] * 3
 
 
 class TestBusyStreams:
@@ -313,6 +338,28 @@ class TestBusyStreams:
         call.result(DEADLINE_S)
 
         assert [one.get_event().offset for one in wanted] == [3 + n // 2 for n in range(10)]
+
+    def test_what_is_tried_one_by_one_keeps_its_order(self, core, pool):
+        """Whoever holds the stream lets it go when the first has had its turn."""
+        busy, free = core.make_stream(), core.make_stream()
+        wanted = [intend(core.caller, busy, number) for number in range(3)]
+        wanted.insert(1, broken(core.caller, free))
+        had_a_turn, is_let_go = threading.Event(), threading.Event()
+
+        def wait(_conn: Any) -> None:
+            had_a_turn.set()
+            assert is_let_go.wait(DEADLINE_S)
+
+        with Core(core.url, core.caller) as other:
+            event.listen(core.db.engine, "commit", wait)
+            with self.held(other, busy):
+                call = pool.submit(intents.log_all, core.db, wanted)
+                wait_until(lambda: had_a_turn.is_set() or has_waiting(other))
+            is_let_go.set()
+            call.result(DEADLINE_S)
+            event.remove(core.db.engine, "commit", wait)
+
+        assert [one.event and one.event.offset for one in wanted] == [3, None, 4, 5]
 
     def test_a_message_does_not_wait_for_a_change_of_its_author(self, core, pool):
         """Whoever changes users goes on to their streams, which a round may hold: a deadlock."""
