@@ -69,6 +69,10 @@ class Intent:
         self.event = self.error = self.trace = None
         self.is_replay = self.is_waiting = False
 
+    def refuse(self, error: Exception) -> None:
+        """Have it be told that it was refused with this."""
+        self.error, self.trace = error, error.__traceback__
+
     def get_event(self) -> Event:
         """Give its event.
 
@@ -108,7 +112,7 @@ def _write(db: Database, work: Any, intents: Sequence[Intent], lane: str = "") -
         failed = [(intent, error) for intent in intents]
     for intent, reason in failed:
         intent.begin()
-        intent.error, intent.trace = reason, reason.__traceback__
+        intent.refuse(reason)
 
 
 def _append(write: Write, intents: Sequence[Intent], *, waits: bool = False) -> None:
@@ -139,11 +143,11 @@ def _name_streams(conn: Connection, intents: Sequence[Intent]) -> list[Intent]:
         if kind == "channel" and (is_id(ref) or ref in ids):
             intent.stream = f"channel:{ids.get(ref, ref)}"
         elif kind == "channel":
-            intent.error = NotFoundError("There is no such channel.")
+            intent.refuse(NotFoundError("There is no such channel."))
         elif kind == "user" and ref in ("me", intent.caller.user_id):
             intent.stream = user_stream(intent.caller.user_id)
         else:
-            intent.error = NotFoundError("There is no such stream.")
+            intent.refuse(NotFoundError("There is no such stream."))
     return [intent for intent in intents if intent.error is None]
 
 
@@ -165,7 +169,7 @@ class _Round:
         try:
             self._take(intent, standing)
         except Exception as error:  # noqa: BLE001 - raised again, to whoever wanted it
-            intent.error, intent.trace = error, error.__traceback__
+            intent.refuse(error)
 
     def _take(self, intent: Intent, standing: Standing) -> None:
         if intent.channel_id is not None:

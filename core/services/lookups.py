@@ -27,11 +27,11 @@ class Lookups:
     `beside` runs a work with its arguments soon, and lets its caller go on.
     """
 
-    def __init__(self, db: Database, beside: Callable[..., object] | None = None) -> None:
+    def __init__(self, db: Database, beside: Callable[..., object] = not_at_all) -> None:
         self._db = db
         self._sessions = Batch(self._in_parts(accounts.find_live_many))
         self._readable = Batch(self._read_readable, most=_MOST_NAMES, weigh=_count_names)
-        self.rights = Rights(self._read_postable, beside=beside or not_at_all)
+        self.rights = Rights(self._read_postable, beside=beside)
 
     def authenticate(self, claims: Claims) -> Caller:
         """Tell who is calling, from a token whose signature was checked.
